@@ -1,0 +1,157 @@
+"""Messages over REST: the commands' doubles, history, exports."""
+
+import msgspec
+
+from handlers import dispatch, protocol
+from handlers.api import types
+from handlers.api.base import BadRequest, Call, Route, or_none
+from services.realtime.events import Message, encode, timestamp
+
+
+async def history(call: Call) -> types.MessagePage:
+    query: types.History = call.query
+    where = {name: or_none(getattr(query, name)) for name in ("before", "after", "around")}
+    given = {name: value for name, value in where.items() if value is not None}
+    if len(given) > 1:
+        raise BadRequest("Only one of before, after and around.", sorted(given)[1])
+    page = await call.services.messages.page(call.who, call.path["roomId"], limit=query.limit, **given)
+    return types.MessagePage(page.messages, page.more_before, page.more_after)
+
+
+async def changes(call: Call) -> types.Changes:
+    query: types.ChangesSince = call.query
+    return types.Changes(*await call.services.messages.changes(call.who, call.path["roomId"], query.after, query.limit))
+
+
+async def send(call: Call) -> protocol.Sent:
+    body: types.PostMessage = call.body
+    command = protocol.Send(call.path["roomId"], body.text, body.client_id, body.reply_to)
+    sent = await dispatch.send(call.services, call.who, command)
+    if sent.duplicate:
+        call.status = 200
+    return sent
+
+
+async def get(call: Call) -> Message:
+    return await call.services.messages.get(call.who, call.path["messageId"])
+
+
+async def edit(call: Call) -> protocol.Changed:
+    return protocol.Changed(await call.services.messages.edit(call.who, call.path["messageId"], call.body.text))
+
+
+async def delete(call: Call) -> protocol.Changed:
+    return protocol.Changed(await call.services.messages.delete(call.who, call.path["messageId"]))
+
+
+async def stop(call: Call) -> protocol.Nothing:
+    await call.services.messages.stop(call.who, call.path["messageId"])
+    return protocol.Nothing()
+
+
+async def regenerate(call: Call) -> protocol.Queued:
+    return protocol.Queued(await call.services.messages.regenerate(call.who, call.path["messageId"]))
+
+
+async def versions(call: Call) -> types.Versions:
+    found = await call.services.messages.versions(call.who, call.path["messageId"])
+    return types.Versions([types.Version(number, text, timestamp(at), model) for number, text, at, model in found])
+
+
+async def context(call: Call) -> types.Context:
+    attempt, prompt = await call.services.messages.context(call.who, call.path["messageId"])
+    return types.Context(attempt, prompt["system"], [types.ContextMessage(**turn) for turn in prompt["messages"]])
+
+
+async def models(call: Call) -> types.ModelList:
+    found = call.services.models.available()
+    return types.ModelList([types.Model(provider, model, default or None) for provider, model, default in found])
+
+
+async def export(call: Call) -> None:
+    """Written piece by piece: a room may be larger than this process's memory should be."""
+    room = await call.services.rooms.get(call.who, call.path["roomId"])
+    handler = call.handler
+    markdown = call.query.format == "markdown"
+    handler.set_status(200)
+    handler.set_header("Content-Type", "text/markdown; charset=utf-8" if markdown else "application/json")
+    name = "room." + ("md" if markdown else "json")
+    handler.set_header("Content-Disposition", f'attachment; filename="{name}"')
+    if markdown:
+        handler.write(f"# {room.name or room.id}\n\n")
+    else:
+        handler.write(b'{"room":' + encode(room) + b',"messages":[')
+    await write_messages(call, call.path["roomId"], markdown)
+    if not markdown:
+        handler.write(b"]}")
+    await handler.finish()
+
+
+async def write_messages(call: Call, room_id: str, markdown: bool) -> None:
+    after, first = 0, True
+    while found := await call.services.messages.every(call.who, room_id, after):
+        after = found[-1].seq
+        for message in found:
+            if markdown:
+                text = "(deleted)" if message.deleted else message.text
+                call.handler.write(f"**{message.user_name or '-'}** · {message.ts}\n\n{text}\n\n")
+            else:
+                call.handler.write((b"" if first else b",") + encode(message))
+            first = False
+        await call.handler.flush()
+
+
+async def export_mine(call: Call) -> None:
+    """Everything that is the asker's: profile, rooms, and what he said in them."""
+    user = await call.services.accounts.me(call.who)
+    handler = call.handler
+    handler.set_status(200)
+    handler.set_header("Content-Type", "application/json")
+    handler.set_header("Content-Disposition", 'attachment; filename="maru.json"')
+    who = {"id": user.id, "email": user.email, "name": user.name, "createdAt": timestamp(user.created_at)}
+    handler.write(b'{"user":' + msgspec.json.encode(who) + b',"rooms":[')
+    before, first = None, True
+    while True:
+        rooms, before = await call.services.rooms.mine(call.who, before, 50)
+        for room in rooms:
+            handler.write((b"" if first else b",") + b'{"room":' + encode(room) + b',"messages":[')
+            first = False
+            after, first_message = 0, True
+            while found := await call.services.messages.every(call.who, room.id, after):
+                after = found[-1].seq
+                for message in found:
+                    if message.user_id == call.who.user_id:
+                        handler.write((b"" if first_message else b",") + encode(message))
+                        first_message = False
+                await handler.flush()
+            handler.write(b"]}")
+        if before is None:
+            break
+    handler.write(b"]}")
+    await handler.finish()
+
+
+T = "messages"
+ROUTES = [
+    Route("GET", "/rooms/{roomId}/messages", history, "History by seq.", T,
+          query=types.History, reply=types.MessagePage),
+    Route("GET", "/rooms/{roomId}/changes", changes, "Every message changed since a number.", T,
+          query=types.ChangesSince, reply=types.Changes),
+    Route("POST", "/rooms/{roomId}/messages", send, "Say something; 200 for a repeat of the same clientId.", T,
+          body=types.PostMessage, reply=protocol.Sent, status=201, also=(200,)),
+    Route("GET", "/messages/{messageId}", get, "A message.", T, reply=Message),
+    Route("PATCH", "/messages/{messageId}", edit, "Change one's own message.", T,
+          body=types.EditMessage, reply=protocol.Changed),
+    Route("DELETE", "/messages/{messageId}", delete, "Delete a message.", T, reply=protocol.Changed),
+    Route("POST", "/messages/{messageId}/stop", stop, "End a running or waiting answer.", T,
+          reply=protocol.Nothing, status=202),
+    Route("POST", "/messages/{messageId}/regenerate", regenerate, "Have an answer made again.", T,
+          reply=protocol.Queued, status=202),
+    Route("GET", "/messages/{messageId}/versions", versions, "Earlier texts.", T, reply=types.Versions),
+    Route("GET", "/messages/{messageId}/context", context, "Exactly what the model was given.", T,
+          reply=types.Context),
+    Route("GET", "/models", models, "Models that this server can use.", T, reply=types.ModelList),
+    Route("GET", "/rooms/{roomId}/export", export, "A room's messages as a file.", T,
+          query=types.Export, reply=types.AnyObject),
+    Route("GET", "/users/me/export", export_mine, "One's own data as a file.", T, reply=types.AnyObject),
+]  # fmt: skip

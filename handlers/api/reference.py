@@ -1,0 +1,199 @@
+"""The served reference, made from the types that decode and encode: `/openapi.json`, `/asyncapi.json`."""
+
+import re
+from functools import cache
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from handlers import protocol
+from handlers.api.base import Call, Route
+from handlers.api.problems import Problem
+from services.realtime.events import EVENTS, Error
+
+VERSION = "0.1.0"
+REF = "#/components/schemas/{name}"
+ERRORS = {
+    400: "Not JSON, or a query that can't be understood.",
+    401: "No or bad token.",
+    403: "Not allowed.",
+    404: "Unknown, or not to be seen.",
+    409: "Not in this state.",
+    413: "Body over the limit.",
+    415: "Not application/json.",
+    422: "A field is missing, null, of the wrong type or out of range.",
+    429: "Too many; wait as long as Retry-After says.",
+    503: "Not now; try again.",
+}
+
+
+async def openapi(call: Call) -> dict[str, Any]:
+    return make_openapi()
+
+
+async def asyncapi(call: Call) -> dict[str, Any]:
+    return make_asyncapi()
+
+
+T = "operation"
+ROUTES = [
+    Route("GET", "/openapi.json", openapi, "This reference.", T, reply=dict[str, Any], who=None),
+    Route("GET", "/asyncapi.json", asyncapi, "The reference of both sockets.", T, reply=dict[str, Any], who=None),
+]
+
+
+def struct(kind: Any) -> bool:
+    return isinstance(kind, type) and issubclass(kind, Struct)
+
+
+@cache
+def make_openapi() -> dict[str, Any]:
+    from handlers.routes import ROUTES as routes
+
+    kinds: list[Any] = [Problem]
+    kinds += [kind for route in routes for kind in (route.body, route.reply) if struct(kind)]
+    _, schemas = msgspec.json.schema_components(dict.fromkeys(kinds), ref_template=REF)
+    paths: dict[str, dict[str, Any]] = {}
+    for route in routes:
+        paths.setdefault(route.path, {})[route.method.lower()] = operation(route)
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Maru",
+            "version": VERSION,
+            "description": "A self-hosted real-time chat server in which people and language models share rooms. "
+            "Errors are RFC 9457 problem documents. The sockets are described in /asyncapi.json.",
+            "license": {"name": "MIT"},
+        },
+        "paths": paths,
+        "components": {
+            "schemas": schemas,
+            "securitySchemes": {
+                "bearer": {"type": "http", "scheme": "bearer", "description": "Access token (JWT) or API key."},
+                "cookie": {"type": "apiKey", "in": "cookie", "name": "maru_session"},
+            },
+        },
+    }
+
+
+def operation(route: Route) -> dict[str, Any]:
+    name = re.sub(r"\W+", "_", f"{route.method.lower()}{route.path}").strip("_")
+    found: dict[str, Any] = {"operationId": name, "summary": route.summary, "tags": [route.tag]}
+    parameters = [
+        {
+            "name": word,
+            "in": "path",
+            "required": True,
+            "schema": {"type": "string", "format": "uuid"}
+            if word.endswith("Id")
+            else {"type": "string", "minLength": 1},
+        }
+        for word in re.findall(r"\{(\w+)\}", route.path)
+    ]
+    if route.query is not None:
+        parameters += query_parameters(route.query)
+    if parameters:
+        found["parameters"] = parameters
+    if route.body is not None:
+        found["requestBody"] = {"required": True, "content": {"application/json": {"schema": ref(route.body)}}}
+    found["responses"] = responses_of(route)
+    found["security"] = [{"bearer": []}, {"cookie": []}] if route.who is not None else []
+    return found
+
+
+def responses_of(route: Route) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for status in (route.status, *route.also):
+        found[str(status)] = {"description": "No content." if status == 204 else "As asked."}
+        if route.reply is not None and status != 204:
+            schema = ref(route.reply) if struct(route.reply) else {"type": "object"}
+            found[str(status)]["content"] = {"application/json": {"schema": schema}}
+    if route.path == "/metrics":
+        found["200"]["content"] = {"text/plain": {"schema": {"type": "string"}}}
+    if route.path == "/rooms/{roomId}/export":
+        found["200"]["content"]["text/markdown"] = {"schema": {"type": "string"}}
+    wrong = {
+        400: route.query is not None or route.body is not None,
+        401: route.who is not None or "/auth/" in route.path,
+    }
+    wrong |= {403: True, 404: True, 409: route.method != "GET", 429: True, 503: True}
+    wrong |= {413: True, 415: route.body is not None, 422: route.body is not None}
+    for status, possible in wrong.items():
+        if possible and str(status) not in found:
+            problem = {"application/problem+json": {"schema": ref(Problem)}}
+            found[str(status)] = {"description": ERRORS[status], "content": problem}
+    return found
+
+
+def query_parameters(kind: type[Struct]) -> list[dict[str, Any]]:
+    (schema,), extra = msgspec.json.schema_components([kind], ref_template=REF)
+    fields = extra[schema["$ref"].rsplit("/", 1)[1]]
+    required = fields.get("required", [])
+    return [
+        {"name": name, "in": "query", "required": name in required, "schema": part}
+        for name, part in fields["properties"].items()
+    ]
+
+
+def ref(kind: Any) -> dict[str, str]:
+    return {"$ref": REF.format(name=kind.__name__)}
+
+
+@cache
+def make_asyncapi() -> dict[str, Any]:
+    commands = {name: word.command for name, word in protocol.COMMANDS.items()}
+    replies = {name: word.reply for name, word in protocol.COMMANDS.items()}
+    kinds = dict.fromkeys([*commands.values(), *replies.values(), *EVENTS.values(), Error])
+    _, schemas = msgspec.json.schema_components(kinds, ref_template=REF)
+    messages: dict[str, Any] = {}
+    operations: dict[str, Any] = {}
+    for name, word in protocol.COMMANDS.items():
+        messages[f"{name}Command"] = {
+            "name": name, "summary": word.summary,
+            "payload": envelope({"id": {"type": ["number", "string"]}, "event": {"const": name}, "data": ref(word.command)}, ["event"]),
+        }  # fmt: skip
+        messages[f"{name}Reply"] = {
+            "name": f"{name} reply",
+            "payload": {
+                "oneOf": [
+                    envelope({"id": {}, "ok": {"const": True}, "data": ref(word.reply)}, ["id", "ok", "data"]),
+                    envelope({"id": {}, "ok": {"const": False}, "error": ref(Error)}, ["id", "ok", "error"]),
+                ]
+            },
+        }
+        operations[name] = {
+            "action": "receive", "channel": {"$ref": "#/channels/native"}, "summary": word.summary,
+            "messages": [{"$ref": f"#/channels/native/messages/{name}Command"}],
+            "reply": {"channel": {"$ref": "#/channels/native"}, "messages": [{"$ref": f"#/channels/native/messages/{name}Reply"}]},
+        }  # fmt: skip
+    for name, kind in EVENTS.items():
+        messages[f"{name}Event"] = {
+            "name": name, "summary": (kind.__doc__ or "").strip().split("\n")[0],
+            "payload": envelope({"event": {"const": name}, "data": ref(kind)}, ["event", "data"]),
+        }  # fmt: skip
+    operations["events"] = {
+        "action": "send", "channel": {"$ref": "#/channels/native"}, "summary": "What the server announces.",
+        "messages": [{"$ref": f"#/channels/native/messages/{name}Event"} for name in EVENTS],
+    }  # fmt: skip
+    return {
+        "asyncapi": "3.0.0",
+        "info": {
+            "title": "Maru, both sockets",
+            "version": VERSION,
+            "description": "Native: `GET /ws`, text frames as below. Socket.IO: `/socket.io/`, namespace `/`, `auth: {token}`; "
+            "the same commands as `emit(event, data, ack)`, where the ack gets `{ok, data}` or `{ok, error}`, and the same events.",
+        },
+        "channels": {
+            "native": {
+                "address": "/ws",
+                "messages": {key: {"$ref": f"#/components/messages/{key}"} for key in messages},
+            }
+        },
+        "operations": operations,
+        "components": {"schemas": schemas, "messages": messages},
+    }
+
+
+def envelope(properties: dict[str, Any], required: list[str]) -> dict[str, Any]:
+    return {"type": "object", "properties": properties, "required": required}

@@ -1,0 +1,354 @@
+"""What REST takes and gives, beside the objects that events carry."""
+
+from typing import Annotated, Any, Literal
+
+from msgspec import UNSET, Meta, Struct, UnsetType
+
+from handlers.api.base import Answer, Body, Query
+from services.realtime.events import Member, Message, Provider, Role, Room, When
+
+CLEAN = r"\A[^\x00]*\Z"
+NAMED = r"\A(?=[\s\S]*\S)[^\x00-\x08\x0b-\x1f\x7f]*\Z"
+
+Name = Annotated[str, Meta(min_length=1, max_length=80, pattern=NAMED)]
+RoomName = Annotated[str, Meta(min_length=1, max_length=100, pattern=NAMED)]
+Email = Annotated[str, Meta(min_length=3, max_length=254, pattern=CLEAN)]
+Password = Annotated[str, Meta(min_length=8, max_length=256)]
+AnyPassword = Annotated[str, Meta(max_length=256)]
+Secret = Annotated[str, Meta(min_length=1, max_length=500)]
+Limit = Annotated[int, Meta(ge=1, le=200)]
+Seq = Annotated[int, Meta(ge=0, le=2**63 - 1)]
+
+
+class Listed(Struct, rename="camel"):
+    """A page of a list. `next`: goes back as `?cursor=`; null on the last page."""
+
+
+class Page(Query):
+    cursor: str = ""
+    limit: Limit = 50
+
+
+class Register(Body):
+    email: Email
+    name: Name
+    password: Password
+    invite: Secret | UnsetType = UNSET
+    setup_code: Secret | UnsetType = UNSET
+
+
+class Login(Body):
+    email: Annotated[str, Meta(max_length=254, pattern=CLEAN)]
+    password: AnyPassword
+
+
+class Refresh(Body):
+    refresh_token: Secret
+
+
+class ChangePassword(Body):
+    old_password: AnyPassword
+    new_password: Password
+
+
+class Profile(Answer):
+    id: str
+    email: str
+    name: str
+    role: Literal["admin", "user"]
+    created_at: str
+
+
+class SignedIn(Answer):
+    token: str
+    expires_at: str
+    refresh_token: str
+    user: Profile
+
+
+class ChangeProfile(Body):
+    name: Name | UnsetType = UNSET
+
+
+class LeaveForGood(Body):
+    password: AnyPassword
+
+
+class Tokens(Answer):
+    input_tokens: int
+    output_tokens: int
+
+
+class OwnUsage(Answer):
+    today: Tokens
+    month: Tokens
+
+
+class FindPeople(Query):
+    q: Annotated[str, Meta(min_length=1, max_length=254)]
+    limit: Limit = 20
+
+
+class Person(Answer):
+    id: str
+    name: str
+
+
+class People(Listed):
+    items: list[Person]
+    next: str | None = None
+
+
+class Session(Answer):
+    id: str
+    created_at: str
+    last_seen_at: str
+    current: bool
+    user_agent: str
+    ip: str
+
+
+class Sessions(Listed):
+    items: list[Session]
+    next: str | None = None
+
+
+class MakeKey(Body):
+    name: Name
+    expires_at: str | UnsetType = UNSET
+
+
+class Key(Answer):
+    id: str
+    name: str
+    created_at: str
+    expires_at: str | None = None
+    key: str | None = None
+
+
+class Keys(Listed):
+    items: list[Key]
+    next: str | None = None
+
+
+class MakeBot(Body):
+    """A room's bot when it is made: what is left out has its default; null provider and model: the server's."""
+
+    name: Name | UnsetType = UNSET
+    when: When | UnsetType = UNSET
+    provider: Provider | None | UnsetType = UNSET
+    model: Annotated[str, Meta(min_length=1, max_length=100, pattern=CLEAN)] | None | UnsetType = UNSET
+    system_prompt: Annotated[str, Meta(max_length=8000, pattern=CLEAN)] | UnsetType = UNSET
+    temperature: Annotated[float, Meta(ge=0, le=2)] | UnsetType = UNSET
+    context_messages: Annotated[int, Meta(ge=0, le=200)] | UnsetType = UNSET
+    retrieval: bool | UnsetType = UNSET
+
+
+class PatchBot(Body):
+    """A change of a room's bot: null takes a field back to its default."""
+
+    name: Name | None | UnsetType = UNSET
+    when: When | None | UnsetType = UNSET
+    provider: Provider | None | UnsetType = UNSET
+    model: Annotated[str, Meta(min_length=1, max_length=100, pattern=CLEAN)] | None | UnsetType = UNSET
+    system_prompt: Annotated[str, Meta(max_length=8000, pattern=CLEAN)] | None | UnsetType = UNSET
+    temperature: Annotated[float, Meta(ge=0, le=2)] | None | UnsetType = UNSET
+    context_messages: Annotated[int, Meta(ge=0, le=200)] | None | UnsetType = UNSET
+    retrieval: bool | None | UnsetType = UNSET
+
+
+class MakeRoom(Body):
+    name: RoomName | UnsetType = UNSET
+    bot: MakeBot | UnsetType = UNSET
+
+
+class PatchRoom(Body):
+    name: RoomName | UnsetType = UNSET
+    bot: PatchBot | None | UnsetType = UNSET
+
+
+class RoomList(Listed):
+    items: list[Room]
+    next: str | None = None
+
+
+class Model(Answer):
+    provider: str
+    model: str
+    default: bool | None = None
+
+
+class ModelList(Listed):
+    items: list[Model]
+    next: str | None = None
+
+
+class MemberList(Listed):
+    items: list[Member]
+    next: str | None = None
+
+
+class AddMember(Body):
+    user_id: str
+    role: Role = "member"
+
+
+class SetRole(Body):
+    role: Role
+
+
+class MakeInvite(Body):
+    role: Role = "member"
+    expires_in_s: Annotated[int, Meta(ge=1, le=366 * 86400)] | UnsetType = UNSET
+    max_uses: Annotated[int, Meta(ge=1, le=1_000_000)] | UnsetType = UNSET
+
+
+class Invite(Answer):
+    code: str
+    url: str
+    room_id: str
+    role: Role
+    expires_at: str
+    max_uses: int
+    uses: int
+
+
+class InviteList(Listed):
+    items: list[Invite]
+    next: str | None = None
+
+
+class History(Query):
+    before: Seq | UnsetType = UNSET
+    after: Seq | UnsetType = UNSET
+    around: Seq | UnsetType = UNSET
+    limit: Limit = 50
+
+
+class MessagePage(Answer):
+    messages: list[Message]
+    more_before: bool
+    more_after: bool
+
+
+class ChangesSince(Query):
+    after: Seq = 0
+    limit: Annotated[int, Meta(ge=1, le=500)] = 50
+
+
+class Changes(Answer):
+    messages: list[Message]
+    head: int
+    more: bool
+
+
+class PostMessage(Body):
+    text: str
+    client_id: Annotated[str, Meta(min_length=1, max_length=64, pattern=CLEAN)] | UnsetType = UNSET
+    reply_to: str | UnsetType = UNSET
+
+
+class EditMessage(Body):
+    text: str
+
+
+class Version(Answer):
+    version: int
+    text: str
+    ts: str
+    model: str | None = None
+
+
+class Versions(Listed):
+    items: list[Version]
+    next: str | None = None
+
+
+class ContextMessage(Answer):
+    role: str
+    text: str
+
+
+class Context(Answer):
+    """Exactly what the model was given for an answer."""
+
+    attempt: int
+    system: str
+    messages: list[ContextMessage]
+
+
+class SearchQuery(Query):
+    q: Annotated[str, Meta(min_length=1, max_length=8000)]
+    room_id: str | UnsetType = UNSET
+    user_id: str | UnsetType = UNSET
+    since: str | UnsetType = UNSET
+    until: str | UnsetType = UNSET
+    mode: Literal["hybrid", "text", "semantic"] = "hybrid"
+    cursor: str = ""
+    limit: Limit = 20
+
+
+class Hit(Answer):
+    message: Message
+    score: float
+    ranges: list[tuple[int, int]]
+
+
+class Hits(Listed):
+    items: list[Hit]
+    next: str | None = None
+
+
+class Export(Query):
+    format: Literal["json", "markdown"] = "json"
+
+
+class Account(Answer):
+    """An account as administrators see it. `password`: the new one, shown once after a reset."""
+
+    id: str
+    email: str
+    name: str
+    role: Literal["admin", "user"]
+    created_at: str
+    disabled: bool
+    password: str | None = None
+
+
+class Accounts(Listed):
+    items: list[Account]
+    next: str | None = None
+
+
+class FindAccounts(Query):
+    q: Annotated[str, Meta(max_length=254)] = ""
+    cursor: str = ""
+    limit: Limit = 50
+
+
+class PatchAccount(Body):
+    disabled: bool | UnsetType = UNSET
+    role: Literal["admin", "user"] | UnsetType = UNSET
+    reset_password: bool | UnsetType = UNSET
+
+
+class FaultGroup(Answer):
+    kind: str
+    count: int
+    first_at: str
+    last_at: str
+    example: str
+
+
+class Faults(Listed):
+    items: list[FaultGroup]
+    next: str | None = None
+
+
+class Health(Answer):
+    status: str
+    degraded: list[str] | None = None
+    detail: str | None = None
+
+
+AnyObject = dict[str, Any]

@@ -1,0 +1,116 @@
+"""Reading WebSocket frames: everything that one `recv` brought, with one await.
+
+Tornado's own loop awaits the header, the length, the mask and the payload of each frame one after another, which is most
+of what a small command costs. The handshake, closing and control frames stay Tornado's.
+"""
+
+import asyncio
+from typing import Any, Protocol, cast
+
+from tornado.iostream import StreamClosedError
+from tornado.util import _websocket_mask
+from tornado.websocket import WebSocketProtocol13
+
+READ_BYTES = 65536
+YIELD_FRAMES = 32
+
+
+class FrameHandler(Protocol):
+    """What a WebSocket handler offers for `FrameReader`. An awaitable holds back further reading."""
+
+    def on_text(self, data: bytes) -> Any: ...
+    def on_binary(self, data: bytes) -> Any: ...
+
+
+class FrameReader(WebSocketProtocol13):
+    """RFC 6455 section 5, the receiving side of a server."""
+
+    async def _receive_frame_loop(self) -> None:
+        buffer = bytearray()
+        handled = 0
+        try:
+            while not self.client_terminated:
+                buffer += await self.stream.read_bytes(READ_BYTES, partial=True)
+                start = 0
+                while not self.client_terminated:
+                    end, waiting = self._frame(buffer, start)
+                    if end == start:
+                        break
+                    start = end
+                    handled += 1
+                    if waiting is not None:
+                        await waiting
+                    if handled >= YIELD_FRAMES:
+                        # A client that floods must not keep the loop from the others.
+                        handled = 0
+                        await asyncio.sleep(0)
+                del buffer[:start]
+        except StreamClosedError:
+            self._abort()
+        finally:
+            self.handler.on_ws_connection_close(self.close_code, self.close_reason)
+
+    def _frame(self, buffer: bytearray, start: int) -> tuple[int, Any]:
+        """Handle the frame that begins at `start`: (where it ends, what to wait for); `start` when it is not all there."""
+        have = len(buffer) - start
+        if have < 2:
+            return start, None
+        first, second = buffer[start], buffer[start + 1]
+        opcode, final, size = first & 0x0F, first & 0x80, second & 0x7F
+        control = opcode & 0x08
+        if first & 0x70 or not second & 0x80 or (control and (size > 125 or not final)):
+            # Reserved bits, an unmasked frame, a long or fragmented control frame: section 5.1, 5.2 and 5.5.
+            self.close(1002, "protocol error")
+            self._abort()
+            return start, None
+        at = start + 2
+        if size == 126:
+            if have < 4:
+                return start, None
+            size = int.from_bytes(buffer[at : at + 2], "big")
+            at += 2
+        elif size == 127:
+            if have < 10:
+                return start, None
+            size = int.from_bytes(buffer[at : at + 8], "big")
+            at += 8
+        fragments = self._fragmented_message_buffer
+        if size + (len(fragments) if fragments is not None and not control else 0) > self.params.max_message_size:
+            self.close(1009, "message too big")
+            self._abort()
+            return start, None
+        end = at + 4 + size
+        if len(buffer) < end:
+            return start, None
+        data = _websocket_mask(bytes(buffer[at : at + 4]), bytes(buffer[at + 4 : end]))
+        if control:
+            return end, self._handle_message(opcode, data)
+        if (opcode == 0) != (fragments is not None) or opcode > 2:
+            self.close(1002, "protocol error")
+            self._abort()
+            return start, None
+        if opcode:
+            if not final:
+                self._fragmented_message_opcode, self._fragmented_message_buffer = opcode, bytearray(data)  # type: ignore[assignment]
+                return end, None
+        else:
+            assert fragments is not None
+            fragments += data
+            if not final:
+                return end, None
+            opcode, data = self._fragmented_message_opcode or 1, bytes(fragments)
+            self._fragmented_message_buffer = None
+        return end, self._message(opcode, data)
+
+    def _message(self, opcode: int, data: bytes) -> Any:
+        handler = cast(FrameHandler, self.handler)
+        if opcode == 2:
+            return self._run_callback(handler.on_binary, data)
+        if not data.isascii():
+            try:
+                data.decode()
+            except UnicodeDecodeError:
+                self.close(1007, "invalid UTF-8")
+                self._abort()
+                return None
+        return self._run_callback(handler.on_text, data)

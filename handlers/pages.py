@@ -1,0 +1,140 @@
+"""HTML pages and static files. Jinja2 with autoescape; no inline script or style, so that the CSP can forbid them."""
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, select_autoescape
+from tornado.web import RequestHandler, StaticFileHandler, url
+
+from handlers.api.problems import any_problem
+from handlers.door import COOKIE
+from services.accounts import Identity
+from services.container import Services
+from services.errors import AuthError
+
+ROOT = Path(__file__).parent.parent
+CSP = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; font-src 'self'; connect-src 'self'; "
+    "manifest-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'; "
+    "require-trusted-types-for 'script'; trusted-types maru dompurify"
+)
+
+
+def secure(handler: RequestHandler) -> None:
+    handler.set_header("Content-Security-Policy", CSP)
+    handler.set_header("X-Content-Type-Options", "nosniff")
+    handler.set_header("Referrer-Policy", "no-referrer")
+    handler.set_header("Cross-Origin-Opener-Policy", "same-origin")
+    handler.set_header("Permissions-Policy", "camera=(), microphone=(), geolocation=()")
+
+
+def language(handler: RequestHandler) -> str:
+    """ko or en: what the person chose, else what the browser prefers, else Korean (whom this is for first)."""
+    chosen = handler.get_cookie("maru_language")
+    if chosen in ("ko", "en"):
+        return chosen
+    for part in handler.request.headers.get("Accept-Language", "").split(","):
+        word = part.split(";")[0].strip().lower()[:2]
+        if word in ("ko", "en"):
+            return word
+    return "ko" if "Accept-Language" not in handler.request.headers else "en"
+
+
+class Page(RequestHandler):
+    def initialize(self, services: Services, templates: Environment, name: str, open_to_all: bool = False) -> None:
+        self.services = services
+        self._templates = templates
+        self._name = name
+        self._open = open_to_all
+
+    async def _who(self) -> Identity | None:
+        cookie = self.request.cookies.get(COOKIE)
+        try:
+            return await self.services.accounts.by_cookie(cookie.value) if cookie is not None else None
+        except AuthError:
+            return None
+
+    async def get(self, *path: str) -> None:
+        secure(self)
+        self.set_header("Cache-Control", "no-store")
+        who = await self._who()
+        if who is None and not self._open:
+            self.redirect("/login?next=" + self.request.path if self.request.path != "/" else "/login")
+            return
+        if who is not None and self._name == "login.html":
+            self.redirect(self._next())
+            return
+        self.finish(await self._render(who, *path))
+
+    def _next(self) -> str:
+        """Only a path of ours: `//evil.example` is another host."""
+        wanted = self.get_query_argument("next", "/")
+        return wanted if wanted.startswith("/") and not wanted.startswith(("//", "/\\")) else "/"
+
+    async def _render(self, who: Identity | None, *path: str) -> str:
+        services = self.services
+        invitation = await services.rooms.invitation(path[0]) if self._name == "invite.html" and path else None
+        return self._templates.get_template(self._name).render(
+            lang=language(self),
+            who=who,
+            room_id=path[0] if path and self._name == "chat.html" else None,
+            code=path[0] if path and self._name == "invite.html" else None,
+            invitation=invitation,
+            registration=services.settings.registration,
+            setup=services.setup_code is not None,
+            next=self._next(),
+            commands=reference_commands() if self._name == "docs.html" else None,
+        )
+
+    def write_error(self, status_code: int, **kwargs: Any) -> None:
+        any_problem(self, status_code, kwargs.get("exc_info"))
+
+
+def reference_commands() -> Any:
+    from handlers.api.reference import make_asyncapi, make_openapi
+
+    return {"rest": make_openapi(), "sockets": make_asyncapi()}
+
+
+class Static(StaticFileHandler):
+    """No version in the address, so the browser asks each time (304): old and new modules never mix after a deploy."""
+
+    def set_extra_headers(self, path: str) -> None:
+        self.set_header("Cache-Control", "no-cache")
+        self.set_header("X-Content-Type-Options", "nosniff")
+        if path.endswith(".svg"):
+            self.set_header("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'")
+
+    def write_error(self, status_code: int, **kwargs: Any) -> None:
+        any_problem(self, status_code, kwargs.get("exc_info"))
+
+
+def page_routes(services: Services) -> list[Any]:
+    templates = Environment(
+        loader=FileSystemLoader(ROOT / "templates"), autoescape=select_autoescape(default=True), trim_blocks=True,
+        lstrip_blocks=True,
+    )  # fmt: skip
+    templates.globals["fingerprint"] = fingerprint()
+
+    def page(path: str, name: str, open_to_all: bool = False) -> Any:
+        given = {"services": services, "templates": templates, "name": name, "open_to_all": open_to_all}
+        return url(path, Page, given)
+
+    return [
+        page("/", "chat.html"),
+        page("/login", "login.html", open_to_all=True),
+        page(r"/r/([^/]+)", "chat.html"),
+        page(r"/i/([^/]+)", "invite.html", open_to_all=True),
+        page("/docs", "docs.html", open_to_all=True),
+        url(r"/static/(.*)", Static, {"path": str(ROOT / "static")}),
+        url(r"/favicon\.ico()", Static, {"path": str(ROOT / "static" / "mark.svg")}),
+    ]
+
+
+def fingerprint() -> str:
+    """Of our own scripts: a page that was loaded before a deploy can tell that it is old."""
+    found = hashlib.sha256()
+    for path in sorted((ROOT / "static" / "js").rglob("*.js")):
+        found.update(path.read_bytes())
+    return found.hexdigest()[:12]

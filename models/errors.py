@@ -1,0 +1,27 @@
+"""Faults that administrators look at: kind and a short text, never content or secrets."""
+
+from datetime import datetime
+from typing import NamedTuple
+
+from models.database import Sql
+
+
+class Group(NamedTuple):
+    kind: str
+    count: int
+    first_at: datetime
+    last_at: datetime
+    example: str
+
+
+def note(sql: Sql, kind: str, detail: str, request_id: str | None = None) -> None:
+    sql.run("insert into errors (kind, detail, request_id) values (%s, %s, %s)", kind, detail[:500], request_id)
+
+
+def grouped(sql: Sql, days: int = 30) -> list[Group]:
+    found = sql.rows(
+        "select kind, count(*), min(at), max(at), (array_agg(detail order by id desc))[1] from errors"
+        " where at > now() - make_interval(days => %s) group by kind order by max(at) desc",
+        days,
+    )
+    return [Group(*row) for row in found]

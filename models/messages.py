@@ -1,0 +1,394 @@
+"""Messages: appending many at once, changing one, reading pages. Every change takes the room's next number.
+
+The numbers come from the room's `room_heads` row, locked to commit: whoever sees number n has every number below it.
+"""
+
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from models import rooms
+from models.base import new_id
+from models.database import Sql, flat, placeholders
+
+
+class MessageRow(NamedTuple):
+    id: str
+    room_id: str
+    seq: int
+    changed_seq: int
+    user_id: str | None
+    user_name: str
+    role: str
+    content: str
+    created_at: datetime
+    client_id: str | None = None
+    reply_to: str | None = None
+    status: str = "complete"
+    attempt: int | None = None
+    edited_at: datetime | None = None
+    deleted: bool = False
+    versions: int = 0
+    provider: str | None = None
+    model: str | None = None
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    usage_estimated: bool | None = None
+    reasoning: str | None = None
+    reasoning_ms: int | None = None
+    sources: list[dict[str, str]] | None = None
+    stopped_by: str | None = None
+    error_code: str | None = None
+    error_message: str | None = None
+    asked_by: str | None = None
+
+
+COLUMNS = (
+    "m.id, m.room_id, m.seq, m.changed_seq, m.user_id, coalesce(u.name, m.bot_name, ''), m.role, m.content,"
+    " m.created_at, m.client_id, m.reply_to, m.status, m.attempt, m.edited_at, m.deleted, m.versions, m.provider,"
+    " m.model, m.input_tokens, m.output_tokens, m.usage_estimated, m.reasoning, m.reasoning_ms, m.sources,"
+    " m.stopped_by, m.error_code, m.error_message, m.asked_by"
+)
+FROM = " from messages m left join users u on u.id = m.user_id"
+SELECT = "select " + COLUMNS + FROM
+SIZE = "octet_length(m.content) + octet_length(coalesce(m.reasoning, '')) + 300"
+
+# -- appending
+
+
+class NewMessage(NamedTuple):
+    """client_id: never None; one that the server made is longer than any client's (65 characters or more)."""
+
+    room_id: str
+    user_id: str
+    content: str
+    client_id: str
+    reply_to: str | None
+
+
+class Appended(NamedTuple):
+    """What became of one NewMessage: `refused` (an error code), or the row, with the answer queued beside it.
+
+    duplicate: the row was there before, from an earlier send with the same client_id.
+    """
+
+    message: MessageRow | None = None
+    answer: MessageRow | None = None
+    duplicate: bool = False
+    refused: str | None = None
+
+
+# (bot settings of the room, text, whether it replies to a bot's message) -> name of the bot that shall answer, or None
+WhoAnswers = Callable[[dict[str, Any], str, bool], str | None]
+
+LOOK_UP = (
+    "select v.i::int, h.room_id is not null, m.role, u.name, r.bot, k.id, k.seq, k.changed_seq, k.created_at,"
+    " p.role, clock_timestamp() from (values {}) v(i, room_id, user_id, client_id, reply_to)"
+    " left join room_heads h on h.room_id = v.room_id::uuid left join rooms r on r.id = v.room_id::uuid"
+    " left join members m on m.room_id = v.room_id::uuid and m.user_id = v.user_id::uuid"
+    " left join users u on u.id = v.user_id::uuid"
+    " left join messages k on k.room_id = v.room_id::uuid and k.user_id = v.user_id::uuid and k.client_id = v.client_id"
+    " left join messages p on p.id = v.reply_to::uuid and p.room_id = v.room_id::uuid and not p.deleted"
+)
+INSERT = (
+    "insert into messages (id, room_id, seq, changed_seq, user_id, role, content, created_at, client_id, reply_to,"
+    " status, attempt, bot_name, asked_by) values "
+)
+
+
+def append(sql: Sql, batch: Sequence[NewMessage], who_answers: WhoAnswers) -> list[Appended]:
+    """Append a batch in one transaction of three round trips, whatever its size. Run it bare: it begins and commits.
+
+    1. lock the heads, in id order, so that two pods can't deadlock;
+    2. look up, in a new statement and so with a fresh snapshot, known client ids and memberships;
+    3. insert what is new, the queued answers with it, move the heads, commit.
+    Raises when the whole batch failed; after a lost connection it may have been committed all the same, and a
+    repetition finds its own client ids.
+    """
+    cursor = sql.raw()
+    room_ids = sorted({new.room_id for new in batch})
+    cursor.execute(
+        "begin; select room_id, head, last_seq from room_heads where room_id = any(%s::uuid[])"
+        " order by room_id for update",
+        (room_ids,),
+    )
+    try:
+        heads = {room_id: [head, last_seq] for room_id, head, last_seq in cursor.fetchall()}
+        keys = [(i, new.room_id, new.user_id, new.client_id, new.reply_to) for i, new in enumerate(batch)]
+        cursor.execute(LOOK_UP.format(placeholders(len(keys), 5)), flat(keys))
+        results, inserts = _number(batch, cursor.fetchall(), heads, who_answers)
+        if not inserts:
+            cursor.execute("commit")
+            return results
+        moved = [(room_id, *heads[room_id]) for room_id in sorted({row.room_id for row in inserts})]
+        values = [
+            (
+                *row[:5],
+                *row[6:9],
+                row.client_id,
+                row.reply_to,
+                row.status,
+                row.attempt,
+                row.user_name if row.role == "bot" else None,
+                row.asked_by,
+            )
+            for row in inserts
+        ]
+        cursor.execute(
+            INSERT
+            + placeholders(len(values), 14)
+            + "; update room_heads h set head = v.head, last_seq = v.last_seq from (values "
+            + placeholders(len(moved), 3)
+            + ") v(room_id, head, last_seq) where h.room_id = v.room_id::uuid; commit",
+            flat(values) + flat(moved),
+        )
+    except BaseException:
+        if not cursor.connection.closed:
+            cursor.execute("rollback")
+        raise
+    return results
+
+
+def _number(
+    batch: Sequence[NewMessage], found: list[Any], heads: dict[str, list[int]], who_answers: WhoAnswers
+) -> tuple[list[Appended], list[MessageRow]]:
+    results: list[Appended] = []
+    inserts: list[MessageRow] = []
+    in_batch: dict[tuple[str, str, str], MessageRow] = {}
+    for _, exists, role, name, bot, known_id, seq, changed_seq, at, reply_role, now in sorted(found):
+        new = batch[len(results)]
+        key = (new.room_id, new.user_id, new.client_id)
+        if not exists or role is None or new.room_id not in heads:
+            results.append(Appended(refused="room.not_found"))
+            continue
+        if known_id is not None:
+            known = MessageRow(known_id, new.room_id, seq, changed_seq, new.user_id, name, "user", "", at)
+            results.append(Appended(known, duplicate=True))
+            continue
+        if key in in_batch:
+            results.append(Appended(in_batch[key], duplicate=True))
+            continue
+        if role == "reader":
+            results.append(Appended(refused="room.read_only"))
+            continue
+        if new.reply_to is not None and reply_role is None:
+            results.append(Appended(refused="message.reply_not_found"))
+            continue
+        head = heads[new.room_id]
+        head[0] += 1
+        head[1] += 1
+        row = MessageRow(
+            new_id(), new.room_id, head[1], head[0], new.user_id, name, "user", new.content, now,
+            new.client_id, new.reply_to,
+        )  # fmt: skip
+        inserts.append(row)
+        in_batch[key] = row
+        answer = None
+        bot_name = who_answers(bot, new.content, reply_role == "bot")
+        if bot_name is not None:
+            head[0] += 1
+            head[1] += 1
+            answer = MessageRow(
+                new_id(), new.room_id, head[1], head[0], None, bot_name, "bot", "", now,
+                reply_to=row.id, status="queued", attempt=1, asked_by=new.user_id,
+            )  # fmt: skip
+            inserts.append(answer)
+        results.append(Appended(row, answer))
+    return results, inserts
+
+
+def find_by_client(sql: Sql, room_id: str, user_id: str, client_id: str) -> MessageRow | None:
+    """The message of an earlier send, while its sender is a member."""
+    row = sql.row(
+        SELECT + " join members x on x.room_id = m.room_id and x.user_id = m.user_id"
+        " where m.room_id = %s and m.user_id = %s and m.client_id = %s",
+        room_id,
+        user_id,
+        client_id,
+    )
+    return MessageRow(*row) if row else None
+
+
+# -- changing one
+
+
+def find(sql: Sql, message_id: str) -> MessageRow | None:
+    row = sql.row(SELECT + " where m.id = %s", message_id)
+    return MessageRow(*row) if row else None
+
+
+def readable(sql: Sql, message_id: str, user_id: str) -> tuple[MessageRow, str] | None:
+    """The message and the reader's role in its room; None for who may not see it."""
+    row = sql.row(
+        "select x.role, " + COLUMNS + FROM + " join members x on x.room_id = m.room_id and x.user_id = %s"
+        " where m.id = %s",
+        user_id,
+        message_id,
+    )
+    return (MessageRow(*row[1:]), row[0]) if row else None
+
+
+def lock(sql: Sql, message_id: str, user_id: str) -> tuple[MessageRow, str] | None:
+    """Like `readable`, with the room's head held first, so that what is read stays true to the commit."""
+    row = sql.row("select room_id from messages where id = %s", message_id)
+    if row is None or rooms.lock(sql, row[0]) is None:
+        return None
+    return readable(sql, message_id, user_id)
+
+
+def next_number(sql: Sql, room_id: str) -> int:
+    row = sql.row("update room_heads set head = head + 1 where room_id = %s returning head", room_id)
+    assert row is not None
+    return int(row[0])
+
+
+def keep_version(sql: Sql, message: MessageRow) -> None:
+    """Its text as it is becomes an earlier version."""
+    sql.run(
+        "insert into message_versions (message_id, version, content, created_at, model)"
+        " select id, versions + 1, content, coalesce(edited_at, created_at), model from messages where id = %s",
+        message.id,
+    )
+
+
+def edit(sql: Sql, message: MessageRow, content: str) -> MessageRow:
+    keep_version(sql, message)
+    sql.run(
+        "update messages set content = %s, edited_at = clock_timestamp(), versions = versions + 1, changed_seq = %s"
+        " where id = %s",
+        content,
+        next_number(sql, message.room_id),
+        message.id,
+    )
+    return _again(sql, message.id)
+
+
+def delete(sql: Sql, message: MessageRow) -> MessageRow:
+    """Nothing is left but the place; a running answer ends with it, since its worker's writes name a running one."""
+    sql.run(
+        "update messages set content = '', deleted = true, reasoning = null, reasoning_ms = null, sources = null,"
+        " versions = 0, edited_at = null, error_code = null, error_message = null, lease_owner = null,"
+        " lease_until = null, status = case when status in ('queued', 'streaming') then 'stopped' else status end,"
+        " changed_seq = %s where id = %s",
+        next_number(sql, message.room_id),
+        message.id,
+    )
+    for table in ("message_versions", "message_pieces", "message_contexts"):
+        sql.run(f"delete from {table} where message_id = %s", message.id)
+    return _again(sql, message.id)
+
+
+def _again(sql: Sql, message_id: str) -> MessageRow:
+    row = find(sql, message_id)
+    assert row is not None
+    return row
+
+
+# -- reading
+
+
+class Page(NamedTuple):
+    """messages: oldest first."""
+
+    messages: list[MessageRow]
+    more_before: bool
+    more_after: bool
+
+
+PAGE_BYTES = 512 * 1024
+
+
+def _run(sql: Sql, where: str, params: tuple[Any, ...], order: str, limit: int) -> list[MessageRow]:
+    """At most `limit` rows and, past the first, about PAGE_BYTES of text."""
+    found = sql.rows(
+        f"select {COLUMNS}, sum({SIZE}) over (order by m.{order}) - ({SIZE}) {FROM} where {where}"
+        f" order by m.{order} limit %s",
+        *params,
+        limit,
+    )
+    return [MessageRow(*row[:-1]) for row in found if row[-1] <= PAGE_BYTES]
+
+
+def page(
+    sql: Sql,
+    room_id: str,
+    *,
+    before: int | None = None,
+    after: int | None = None,
+    around: int | None = None,
+    limit: int = 50,
+) -> Page:
+    """By seq. before and after are exclusive; around: half on each side with it; none: the newest."""
+    if around is not None:
+        older = _run(sql, "m.room_id = %s and m.seq < %s", (room_id, around), "seq desc", limit // 2)
+        newer = _run(sql, "m.room_id = %s and m.seq >= %s", (room_id, around), "seq", max(1, limit - limit // 2))
+        found = older[::-1] + newer
+    elif after is not None:
+        found = _run(sql, "m.room_id = %s and m.seq > %s", (room_id, after), "seq", limit)
+    elif before is not None:
+        found = _run(sql, "m.room_id = %s and m.seq < %s", (room_id, before), "seq desc", limit)[::-1]
+    else:
+        found = _run(sql, "m.room_id = %s", (room_id,), "seq desc", limit)[::-1]
+    if found:
+        low, high = found[0].seq, found[-1].seq
+    elif after is not None:
+        low, high = after + 1, after
+    else:
+        low = high = before if before is not None else 0
+        high = low - 1 if before is not None else 0
+    ends = sql.row(
+        "select exists (select from messages where room_id = %s and seq < %s),"
+        " exists (select from messages where room_id = %s and seq > %s)",
+        room_id,
+        low,
+        room_id,
+        high,
+    )
+    assert ends is not None
+    return Page(found, bool(ends[0]), bool(ends[1]))
+
+
+def changes(sql: Sql, room_id: str, after: int, limit: int) -> tuple[list[MessageRow], int, bool]:
+    """(messages with a number above `after` in that order, head, whether there are more)."""
+    found = _run(sql, "m.room_id = %s and m.changed_seq > %s", (room_id, after), "changed_seq", limit)
+    row = sql.row("select head from room_heads where room_id = %s", room_id)
+    head = int(row[0]) if row else 0
+    more = False
+    if found:
+        rest = sql.row(
+            "select exists (select from messages where room_id = %s and changed_seq > %s)",
+            room_id,
+            found[-1].changed_seq,
+        )
+        more = bool(rest and rest[0])
+    return found, head, more
+
+
+def heads(sql: Sql, room_ids: Sequence[str]) -> dict[str, int]:
+    found = sql.rows("select room_id, head from room_heads where room_id = any(%s::uuid[])", list(room_ids))
+    return dict(found)  # type: ignore[arg-type]
+
+
+def newest(sql: Sql, room_ids: Sequence[str]) -> dict[str, MessageRow]:
+    """The last message of each room that has one."""
+    found = sql.rows(
+        f"select {COLUMNS} from unnest(%s::uuid[]) r(id) cross join lateral"
+        " (select * from messages x where x.room_id = r.id order by x.seq desc limit 1) m"
+        " left join users u on u.id = m.user_id",
+        list(room_ids),
+    )
+    return {row[1]: MessageRow(*row) for row in found}
+
+
+def versions(sql: Sql, message_id: str) -> list[tuple[int, str, datetime, str | None]]:
+    found = sql.rows(
+        "select version, content, created_at, model from message_versions where message_id = %s order by version",
+        message_id,
+    )
+    return [(row[0], row[1], row[2], row[3]) for row in found]
+
+
+def every(sql: Sql, room_id: str, after: int, limit: int) -> list[MessageRow]:
+    """For an export, in pieces: by seq above `after`."""
+    found = sql.rows(SELECT + " where m.room_id = %s and m.seq > %s order by m.seq limit %s", room_id, after, limit)
+    return [MessageRow(*row) for row in found]

@@ -1,0 +1,105 @@
+"""The access log brought to live sockets: read at each nudge, and every second whatever the bus says.
+
+Knows what each entry means for connections. Entries are applied in order, without waiting in between; nothing flows to a
+socket afterwards that it may not see.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+from models import access
+from models.database import Database
+from services.accounts import Accounts
+from services.realtime.events import Event, Removed
+from services.realtime.registry import Registry
+
+EVERY_S = 1.0
+ENDED, DISABLED = 4500, 4503
+
+
+class AccessWatch:
+    def __init__(
+        self,
+        db: Database,
+        accounts: Accounts,
+        registry: Registry,
+        announce: Callable[[dict[str, bool]], Awaitable[None]],
+    ) -> None:
+        """announce: tell the connected members of these rooms how they are now (room -> whether members changed)."""
+        self._db = db
+        self._accounts = accounts
+        self._registry = registry
+        self._announce = announce
+        self._n = 0
+        self._nudged = asyncio.Event()
+
+    async def start(self) -> None:
+        self._n = await self._db.run_bare(access.head)
+
+    def nudge(self) -> None:
+        self._nudged.set()
+
+    async def step(self) -> None:
+        """Wait for a nudge or a second, then apply what is new."""
+        try:
+            async with asyncio.timeout(EVERY_S):
+                await self._nudged.wait()
+        except TimeoutError:
+            pass
+        self._nudged.clear()
+        await self.catch_up()
+
+    async def catch_up(self) -> None:
+        entries = await self._db.run_bare(access.since, self._n)
+        rooms: dict[str, bool] = {}
+        for entry in entries:
+            if entry.n > self._n:
+                self._apply(entry, rooms)
+                self._n = entry.n
+        if rooms:
+            await self._announce(rooms)
+
+    def _apply(self, entry: access.Entry, rooms: dict[str, bool]) -> None:
+        user_id, room_id = entry.user_id, entry.room_id
+        match entry.kind:
+            case "session_ended" | "key_ended":
+                self._accounts.forget(session_id=entry.session_id)
+                self._end(user_id, ENDED, "session ended", lambda session_id: session_id == entry.session_id)
+            case "password_changed":
+                self._accounts.forget(user_id=user_id)
+                self._end(user_id, ENDED, "password changed", lambda session_id: session_id != entry.session_id, False)
+            case "user_disabled":
+                self._accounts.forget(user_id=user_id)
+                self._end(user_id, DISABLED, "account disabled", lambda session_id: True)
+            case "user_changed":
+                self._accounts.forget(user_id=user_id)
+            case "member_added" if user_id and room_id:
+                self._registry.enter(user_id, room_id)
+                self._registry.changed()
+                rooms[room_id] = True
+            case "member_left" | "member_removed" if user_id and room_id:
+                self._remove(user_id, room_id, Removed(room_id, "left" if entry.kind == "member_left" else "removed"))
+                rooms[room_id] = True
+            case "member_changed" if room_id:
+                rooms[room_id] = True
+            case "room_changed" if room_id:
+                rooms.setdefault(room_id, False)
+            case "room_deleted" if room_id:
+                for member in list(self._registry.users_in(room_id)):
+                    self._remove(member, room_id, Removed(room_id, "deleted"))
+                rooms.pop(room_id, None)
+
+    def _end(
+        self, user_id: str | None, code: int, reason: str, which: Callable[[str], bool], keys_too: bool = True
+    ) -> None:
+        for client in self._registry.clients(user_id or ""):
+            if which(client.identity.session_id) and (keys_too or not client.identity.is_key):
+                client.end(code, reason)
+
+    def _remove(self, user_id: str, room_id: str, why: Removed) -> None:
+        self._registry.exit(user_id, room_id)
+        self._registry.changed()
+        event = Event("removed", why)
+        for client in self._registry.clients(user_id):
+            client.forget_room(room_id)
+            client.deliver(event)

@@ -1,0 +1,392 @@
+"""Accounts and sessions: who somebody is, and until when. Passwords are hashed off the loop.
+
+Revocation goes through the access log: whatever ends a session, a key or an account takes a number in its own
+transaction, and `services.access` carries it to every live socket.
+"""
+
+import asyncio
+import hmac
+import re
+import secrets
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from functools import partial
+from typing import Any, NamedTuple
+from uuid import UUID
+
+from argon2 import PasswordHasher
+from argon2.exceptions import InvalidHashError, VerificationError
+
+from config.settings import Settings
+from models import access, accounts, rooms
+from models.database import Database, Sql
+from services.errors import AuthError, ChatError, Conflict, Forbidden, NotFound, invalid, limited
+from services.limits import Window
+from services.tokens import Tokens, hashed, invalid_token, new_secret
+
+EMAIL = re.compile(r"[^@\s\x00-\x1f\x7f]+@[^@\s\x00-\x1f\x7f]+")
+
+
+class Identity(NamedTuple):
+    """Who acts. session_id: of the session, or of the API key (`is_key`). expires_at: of the token shown, or None."""
+
+    user_id: str
+    name: str
+    role: str
+    session_id: str
+    is_key: bool = False
+    expires_at: float | None = None
+
+
+class SignedIn(NamedTuple):
+    """cookie: the opaque session key of the built-in page; None when only the pair is new."""
+
+    token: str
+    expires_at: float
+    refresh_token: str
+    user: Any
+    cookie: str | None
+
+
+class Device(NamedTuple):
+    user_agent: str
+    ip: str
+
+
+def is_uuid(text: str) -> bool:
+    try:
+        return len(text) == 36 and UUID(text) is not None
+    except ValueError:
+        return False
+
+
+class Accounts:
+    def __init__(
+        self,
+        db: Database,
+        settings: Settings,
+        tokens: Tokens,
+        *,
+        setup_code: str | None,
+        changed: Callable[[], None],
+    ) -> None:
+        """setup_code: what the first account must know, or None. changed: the access log has grown."""
+        self._db = db
+        self._settings = settings
+        self._tokens = tokens
+        self.setup_code = setup_code
+        self._changed = changed
+        self._hasher = PasswordHasher()
+        self._threads = ThreadPoolExecutor(2, thread_name_prefix="password")
+        # What an unknown account is measured against, so that it takes as long as a known one.
+        self._nobody = self._hasher.hash(secrets.token_urlsafe(16))
+        self._failures = Window(settings.login_failures_per_15min, 900)
+        self._address_failures = Window(settings.login_failures_per_address, 900)
+        self._registrations = Window(settings.registrations_per_hour, 3600)
+        self._known: dict[str, accounts.Login] = {}
+
+    def close(self) -> None:
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    # -- who is it
+
+    async def by_token(self, token: str) -> Identity:
+        """The bearer of a JWT or an API key. Raises AuthError."""
+        if token.startswith("maru_"):
+            login = await self._login("k:" + token, partial(accounts.key_login, key_hash=hashed(token)))
+            if login is None:
+                raise invalid_token()
+            expires = login.expires_at.timestamp() if login.expires_at else None
+            return Identity(login.user_id, login.name, login.role, login.session_id, True, expires)
+        claims = self._tokens.check(token)
+        if not is_uuid(claims.session_id):
+            raise invalid_token()
+        login = await self._login(
+            "s:" + claims.session_id, partial(accounts.session_login, session_id=claims.session_id)
+        )
+        if login is None or login.user_id != claims.user_id:
+            raise AuthError("auth.invalid", "This session has ended. Sign in again.")
+        return Identity(login.user_id, login.name, login.role, login.session_id, False, claims.expires_at)
+
+    async def by_cookie(self, cookie: str) -> Identity:
+        login = await self._login("c:" + cookie, partial(accounts.cookie_login, cookie_hash=hashed(cookie)))
+        if login is None:
+            raise AuthError("auth.invalid", "This session has ended. Sign in again.")
+        return Identity(login.user_id, login.name, login.role, login.session_id)
+
+    async def _login(self, key: str, find: Callable[[Sql], accounts.Login | None]) -> accounts.Login | None:
+        """From what is known already; the access log takes out what is no longer true (`forget`)."""
+        login = self._known.get(key)
+        if login is not None and (login.expires_at is None or login.expires_at > datetime.now(UTC)):
+            return login
+        login = await self._db.run_bare(find)
+        if login is not None:
+            if len(self._known) >= 20_000:
+                self._known.clear()
+            self._known[key] = login
+        return login
+
+    def forget(self, *, user_id: str | None = None, session_id: str | None = None) -> None:
+        """Ask the rows again about this user or session."""
+        stale = [
+            key
+            for key, login in self._known.items()
+            if login.user_id == user_id or (session_id is not None and login.session_id == session_id)
+        ]
+        for key in stale:
+            del self._known[key]
+
+    # -- coming in
+
+    async def register(
+        self, email: str, name: str, password: str, invite: str | None, setup_code: str | None, device: Device
+    ) -> SignedIn:
+        if not EMAIL.fullmatch(email):
+            raise invalid("email", "That is not an email address.")
+        if wait := self._registrations.wait_s(device.ip):
+            raise limited(wait, "Too many registrations from your address. Try again later.")
+        taken = self._registrations.take(device.ip)
+        password_hash = await self._hash(password)
+        try:
+            user, signed_in = await self._db.run(self._register, email, name, password_hash, invite, setup_code, device)
+        except ChatError:
+            self._registrations.give_back(device.ip, taken)
+            raise
+        self._changed()
+        return self._signed(user, *signed_in)
+
+    def _register(
+        self,
+        sql: Sql,
+        email: str,
+        name: str,
+        password_hash: str,
+        invite: str | None,
+        setup_code: str | None,
+        device: Device,
+    ) -> tuple[Any, tuple[str, str, str]]:
+        first = accounts.count(sql) == 0
+        if first:
+            access.lock(sql)  # two that race for the first account take turns here
+            first = accounts.count(sql) == 0
+        if first and self.setup_code is not None:
+            if not hmac.compare_digest((setup_code or "").encode("utf-8", "surrogatepass"), self.setup_code.encode()):
+                raise Forbidden(
+                    "auth.forbidden", "The first account needs the set-up code that the server has printed.",
+                )  # fmt: skip
+        elif self._settings.registration == "closed" and not first:
+            raise Forbidden("auth.registration_closed", "Nobody can register here. Ask an administrator.")
+        invitation = None
+        if invite is not None:
+            invitation = rooms.use_invite(sql, invite)
+            if invitation is None:
+                raise NotFound("invite.invalid", "That invitation is unknown, used up or over.")
+        elif self._settings.registration == "invite" and not first:
+            raise Forbidden("auth.registration_closed", "You need an invitation to register here.")
+        user = accounts.insert(sql, email, name, "admin" if first else "user", password_hash)
+        if user is None:
+            raise Conflict("auth.email_taken", "There is an account with this email already. Log in instead.")
+        if invitation is not None:
+            rooms.add_member(sql, invitation.room_id, user.id, invitation.role)
+        return user, self._open_session(sql, user.id, device)
+
+    def _open_session(self, sql: Sql, user_id: str, device: Device) -> tuple[str, str, str]:
+        cookie, refresh = new_secret(), new_secret()
+        session_id = accounts.open_session(
+            sql,
+            user_id,
+            hashed(cookie),
+            hashed(refresh),
+            self._settings.refresh_token_s,
+            device.user_agent,
+            device.ip,
+        )
+        return session_id, refresh, cookie
+
+    def _signed(self, user: Any, session_id: str, refresh: str, cookie: str | None) -> SignedIn:
+        token, expires_at = self._tokens.issue(user.id, session_id)
+        return SignedIn(token, expires_at, refresh, user, cookie)
+
+    async def log_in(self, email: str, password: str, device: Device) -> SignedIn:
+        """An unknown account and a wrong password get the same answer after the same time, limits included."""
+        key = accounts.email_key(email)
+        wait = max(self._failures.wait_s(key), self._address_failures.wait_s(device.ip))
+        if wait:
+            raise limited(wait, "Too many failed attempts. Try again later.")
+        # Counted before the slow part, or a hundred at once would all slip through.
+        taken, address_taken = self._failures.take(key), self._address_failures.take(device.ip)
+        user = await self._db.run_bare(accounts.find_by_email, email) if EMAIL.fullmatch(email) else None
+        right = await self._verify(user.password_hash if user else None, password)
+        if user is None or not right:
+            raise AuthError("auth.invalid", "Email or password is wrong.")
+        self._failures.give_back(key, taken)
+        self._address_failures.give_back(device.ip, address_taken)
+        if user.disabled:
+            raise Forbidden("auth.disabled", "This account is disabled. Ask an administrator.")
+        return self._signed(user, *await self._db.run(self._open_session, user.id, device))
+
+    async def refresh(self, refresh_token: str) -> SignedIn:
+        fresh = new_secret()
+        result = await self._db.run(
+            accounts.refresh, hashed(refresh_token), hashed(fresh), self._settings.refresh_token_s
+        )
+        if result.verdict == "reused":
+            self._changed()
+            raise AuthError("auth.refresh_reused", "This session was ended for your safety. Sign in again.")
+        if result.verdict == "disabled":
+            raise Forbidden("auth.disabled", "This account is disabled. Ask an administrator.")
+        if result.verdict != "ok":
+            raise invalid_token()
+        assert result.user_id is not None and result.session_id is not None
+        user = await self._db.run_bare(accounts.find, result.user_id)
+        return self._signed(user, result.session_id, fresh, None)
+
+    # -- sessions
+
+    async def log_out(self, who: Identity) -> None:
+        self._need_session(who)
+        await self._db.run(accounts.end_session, who.user_id, who.session_id)
+        self._end(who.session_id)
+
+    async def change_password(self, who: Identity, old: str, new: str) -> SignedIn:
+        self._need_session(who)
+        user = await self._db.run_bare(accounts.find, who.user_id)
+        await self._check_password(user, old)
+        new_hash, fresh = await self._hash(new), new_secret()
+        await self._db.run(accounts.change_password, who.user_id, who.session_id, new_hash, hashed(fresh))
+        self.forget(user_id=who.user_id)
+        self._changed()
+        return self._signed(user, who.session_id, fresh, None)
+
+    async def _check_password(self, user: Any, password: str) -> None:
+        """A signed-in user proves himself again; guesses count like failed log-ins."""
+        key = user.email_key or user.id
+        if wait := self._failures.wait_s(key):
+            raise limited(wait, "Too many failed attempts. Try again later.")
+        taken = self._failures.take(key)
+        if not await self._verify(user.password_hash, password):
+            raise Forbidden("auth.forbidden", "The password is wrong.")
+        self._failures.give_back(key, taken)
+
+    async def sessions(self, who: Identity) -> list[Any]:
+        return await self._db.run_bare(accounts.sessions, who.user_id)
+
+    async def end_session(self, who: Identity, session_id: str) -> None:
+        if not await self._db.run(accounts.end_session, who.user_id, session_id):
+            raise NotFound("request.not_found", "There is no such session.")
+        self._end(session_id)
+
+    def _end(self, session_id: str) -> None:
+        self.forget(session_id=session_id)
+        self._changed()
+
+    def _need_session(self, who: Identity) -> None:
+        if who.is_key:
+            raise Forbidden("auth.forbidden", "An API key can't do this. Sign in with your password.")
+
+    # -- keys
+
+    async def add_key(self, who: Identity, name: str, expires_at: datetime | None) -> tuple[Any, str]:
+        key = new_secret("maru_")
+        return await self._db.run(accounts.add_key, who.user_id, name, hashed(key), expires_at), key
+
+    async def keys(self, who: Identity) -> list[Any]:
+        return await self._db.run_bare(accounts.keys, who.user_id)
+
+    async def delete_key(self, who: Identity, key_id: str) -> None:
+        if not await self._db.run(accounts.delete_key, who.user_id, key_id):
+            raise NotFound("request.not_found", "There is no such key.")
+        self._end(key_id)
+
+    # -- people
+
+    async def me(self, who: Identity) -> Any:
+        return await self._db.run_bare(accounts.find, who.user_id)
+
+    async def rename(self, who: Identity, name: str) -> Any:
+        user = await self._db.run(accounts.rename, who.user_id, name)
+        self.forget(user_id=who.user_id)
+        self._changed()
+        return user
+
+    async def search(self, text: str, limit: int) -> list[Any]:
+        return await self._db.run_bare(accounts.search, text, limit)
+
+    async def usage(self, who: Identity) -> tuple[int, int, int, int]:
+        return await self._db.run_bare(accounts.usage, who.user_id)
+
+    async def leave_for_good(self, who: Identity, password: str) -> None:
+        self._need_session(who)
+        user = await self._db.run_bare(accounts.find, who.user_id)
+        await self._check_password(user, password)
+        await self._db.run(delete_account, who.user_id)
+        self.forget(user_id=who.user_id)
+        self._changed()
+
+    # -- administrators
+
+    async def page(self, text: str, after: str | None, limit: int) -> list[Any]:
+        return await self._db.run_bare(accounts.page, text, after, limit)
+
+    async def change(
+        self, who: Identity, user_id: str, role: str | None, disabled: bool | None, reset: bool
+    ) -> tuple[Any, str | None]:
+        """(user, new password when one was asked for)."""
+        password = secrets.token_urlsafe(12) if reset else None
+        password_hash = await self._hash(password) if password else None
+        user = await self._db.run(self._change, user_id, role, disabled, password_hash)
+        if user is None:
+            raise NotFound("request.not_found", "There is no such user.")
+        self.forget(user_id=user_id)
+        self._changed()
+        return user, password
+
+    @staticmethod
+    def _change(sql: Sql, user_id: str, role: str | None, disabled: bool | None, password_hash: str | None) -> Any:
+        user = accounts.change_admin(sql, user_id, role, disabled)
+        if user is not None and password_hash is not None:
+            accounts.change_password(sql, user_id, None, password_hash, b"")
+        return user
+
+    async def delete(self, user_id: str) -> None:
+        if not await self._db.run(delete_account, user_id):
+            raise NotFound("request.not_found", "There is no such user.")
+        self.forget(user_id=user_id)
+        self._changed()
+
+    # -- passwords
+
+    async def _hash(self, password: str) -> str:
+        return await asyncio.get_running_loop().run_in_executor(self._threads, self._hasher.hash, password)
+
+    async def _verify(self, password_hash: str | None, password: str) -> bool:
+        def verify() -> bool:
+            try:
+                return self._hasher.verify(password_hash or self._nobody, password) and password_hash is not None
+            except (VerificationError, InvalidHashError):
+                return False
+
+        return await asyncio.get_running_loop().run_in_executor(self._threads, verify)
+
+
+def delete_account(sql: Sql, user_id: str) -> bool:
+    """Leave every room, then take everything personal out of the account. Messages stay under a nameless user."""
+    if accounts.find(sql, user_id) is None:
+        return False
+    for room_id in sorted(rooms.ids_of_user(sql, user_id)):
+        rooms.lock(sql, room_id)
+        others = [m for m in rooms.members(sql, room_id, None, 1_000_000) if m.user_id != user_id]
+        if not others:
+            rooms.delete(sql, room_id)
+            continue
+        if rooms.owners(sql, room_id) == [user_id]:
+            rooms.set_role(sql, room_id, others[0].user_id, "owner")
+        rooms.remove_member(sql, room_id, user_id, left=True)
+    accounts.tombstone(sql, user_id)
+    return True
+
+
+def seconds_left(identity: Identity) -> float | None:
+    return None if identity.expires_at is None else identity.expires_at - time.time()

@@ -1,0 +1,157 @@
+"""Everything that outlives a request, in one object: opened in reading order, closed in reverse, handed down."""
+
+import asyncio
+import logging
+import secrets
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from ipaddress import ip_address
+
+from config.settings import Settings, kept_secret
+from models import accounts as account_rows
+from models import errors as error_rows
+from models import rooms as room_rows
+from models.database import Database
+from models.embedded import EmbeddedPostgres
+from services.access import AccessWatch
+from services.accounts import Accounts
+from services.generation import Generation
+from services.llm.registry import Models
+from services.messages import Messages
+from services.metrics import Counts
+from services.realtime.activity import Activities
+from services.realtime.bus import Bus, MemoryBus
+from services.realtime.hub import Hub
+from services.realtime.presence import Presences
+from services.realtime.registry import Registry
+from services.realtime.sockets import Sockets
+from services.rooms import Rooms
+from services.source import Rows
+from services.tasks import Tasks
+from services.tokens import Tokens
+
+log = logging.getLogger("maru")
+
+
+@dataclass
+class Services:
+    settings: Settings
+    db: Database
+    tasks: Tasks
+    bus: Bus
+    hub: Hub
+    registry: Registry
+    presences: Presences
+    activities: Activities
+    sockets: Sockets
+    tokens: Tokens
+    accounts: Accounts
+    access: AccessWatch
+    rooms: Rooms
+    messages: Messages
+    models: Models
+    generation: Generation
+    counts: Counts
+    setup_code: str | None
+    draining: bool = False
+    degraded: list[str] = field(default_factory=list)
+
+    async def faults(self) -> list[error_rows.Group]:
+        return await self.db.run_bare(error_rows.grouped)
+
+    async def drain(self) -> None:
+        """Stop of a pod, the services' part of the story (`app.py` tells the rest)."""
+        await self.sockets.drain(1012, "restarting")
+        await self.generation.drain(self.settings.drain_s)
+
+
+@asynccontextmanager
+async def open_services(
+    settings: Settings, *, work: bool = True, say: Callable[[str], None] = lambda line: None
+) -> AsyncIterator[Services]:
+    """Open the database (embedded if none is named), migrate, and start what runs beside requests.
+
+    work: False for scripts, which answer nobody. say: told in a line what takes long.
+    """
+    async with AsyncExitStack() as stack:
+        # 1. Rows.
+        url = settings.database_url.get_secret_value() if settings.database_url else None
+        if url is None:
+            embedded = EmbeddedPostgres(settings.data_dir, log=say)
+            url = await asyncio.to_thread(embedded.start)
+            stack.push_async_callback(asyncio.to_thread, embedded.stop)
+        db = Database(url, settings.database_threads, settings.statement_timeout_s)
+        stack.callback(db.close)
+        await db.run_bare(lambda sql: db.migrate())
+        counts = Counts()
+
+        # 2. Who is who.
+        secret = settings.jwt_secret.get_secret_value() if settings.jwt_secret else ""
+        if not secret and settings.jwt_algorithm == "HS256":
+            secret = kept_secret(settings.data_dir, "jwt_secret")
+        tokens = Tokens(settings, secret)
+        setup_code = None
+        if not is_loopback(settings.host) and await db.run_bare(account_rows.count) == 0:
+            setup_code = secrets.token_urlsafe(9)
+
+        # 3. The way of an event.
+        tasks = Tasks()
+        bus = MemoryBus()
+        stack.push_async_callback(bus.close)
+        hub = Hub(bus, Rows(db), tasks)
+
+        async def rooms_of(user_id: str) -> list[str]:
+            return await db.run_bare(room_rows.ids_of_user, user_id)
+
+        registry = Registry(rooms_of)
+        presences = Presences(bus, registry)
+        stack.callback(presences.close)
+        activities = Activities(registry)
+        stack.callback(activities.close)
+        sockets = Sockets(registry, presences, tasks, settings.max_connections_per_user)
+
+        # 4. What the product does.
+        def access_changed() -> None:
+            bus.nudge("access")
+
+        accounts = Accounts(db, settings, tokens, setup_code=setup_code, changed=access_changed)
+        stack.callback(accounts.close)
+        rooms = Rooms(db, settings, registry, presences, changed=access_changed)
+        messages = Messages(db, settings, bus, activities, tasks, named=access_changed)
+        models = Models(settings)
+        stack.push_async_callback(models.close)
+        generation = Generation(db, settings, bus, models, tasks, named=access_changed, observer=counts)
+        access = AccessWatch(db, accounts, registry, rooms.announce)
+        await access.start()
+        messages.on_batch = counts.batch
+
+        def nudged(what: str) -> None:
+            if what == "access":
+                access.nudge()
+            elif what == "jobs":
+                generation.nudge()
+            elif what.startswith("stop:"):
+                generation.stop(what.removeprefix("stop:"))
+
+        bus.listen(hub.publish_local, nudged)
+
+        # 5. What runs beside requests; it ends before what it uses.
+        stack.push_async_callback(tasks.close)
+        if work:
+            tasks.forever(access.step, "access")
+            tasks.forever(hub.watch_heads, "heads")
+            tasks.forever(generation.step, "generation")
+            tasks.forever(generation.beat, "leases")
+            tasks.forever(sockets.step, "sockets")
+        yield Services(
+            settings, db, tasks, bus, hub, registry, presences, activities, sockets, tokens, accounts, access, rooms,
+            messages, models, generation, counts, setup_code,
+        )  # fmt: skip
+
+
+def is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host == "localhost"

@@ -1,0 +1,427 @@
+"""Answers: claim, prompt, stream, join pieces, publish, finish; leases, stops and take-overs.
+
+Knows jobs and providers; knows nothing of connections. Each running answer is one `Answer` with one task; one heartbeat
+a second keeps all leases, keeps the new text in rows and learns of stops, in one transaction.
+"""
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import AsyncIterator, Callable
+from typing import Any, NamedTuple
+from uuid import uuid4
+
+from config.settings import Settings
+from models import errors, generations, messages, rooms
+from models.database import Database, DatabaseUnavailable, Sql
+from models.generations import Ending, Fence, Job
+from models.messages import MessageRow
+from services import prompts
+from services.llm.base import Delta, Kind, ProviderError, Request, Spent
+from services.llm.registry import Choice, Models
+from services.messages import bot_settings, title, view
+from services.realtime.bus import Bus
+from services.realtime.events import Bot, Event, Stream
+from services.tasks import Tasks
+
+log = logging.getLogger("maru.generation")
+
+SCAN_S = 1.0
+BEAT_S = 1.0
+RETRY_FIRST_S = 0.5
+RETRY_MOST_S = 8.0
+FINISH_TRIES_S = 60.0
+
+
+class Observer:
+    """What is measured; the metrics take it from here."""
+
+    def started(self, waited_s: float, taken_over: bool) -> None: ...
+    def first_token(self, ours_s: float, provider_s: float) -> None: ...
+    def retried(self, provider: str) -> None: ...
+    def ended(self, status: str, provider: str, seconds: float, input_tokens: int, output_tokens: int) -> None: ...
+
+
+class Answer:
+    """One running answer: its text so far, and the pieces not yet published."""
+
+    def __init__(self, job: Job, owner: str, bus: Bus, piece_s: float) -> None:
+        self.job = job
+        self.row = job.message
+        self.bot: Bot = bot_settings(job.bot)
+        self.fence = Fence(job.message.id, job.message.attempt or 1, owner)
+        self.parts: list[str] = []
+        self.thoughts: list[str] = []
+        self.thought_s = 0.0
+        self.next = 0
+        self.saved_next = 0
+        self.saved_parts = 0
+        self.published_parts = 0
+        self.provider = ""
+        self.model = ""
+        self.prompt_tokens = 0
+        self.input_tokens: int | None = None
+        self.output_tokens: int | None = None
+        self.stopped_by: str | None = None
+        self.lost = False
+        self.stream_task: asyncio.Task[None] | None = None
+        self.task: asyncio.Task[None] | None = None
+        self._bus = bus
+        self._piece_s = piece_s
+        self._waiting: list[str] = []
+        self._kind: Kind = "text"
+        self._flushed = 0.0
+        self._timer: asyncio.TimerHandle | None = None
+        self._thinking_since: float | None = None
+
+    @property
+    def begun(self) -> bool:
+        return bool(self.parts or self.thoughts)
+
+    def add(self, delta: Delta) -> None:
+        """Take what the model said. The first piece goes out at once, what follows within `piece_s` is joined."""
+        if delta.kind != self._kind:
+            self.flush()
+            self._kind = delta.kind
+            self._mark_thinking()
+        (self.parts if delta.kind == "text" else self.thoughts).append(delta.text)
+        self._waiting.append(delta.text)
+        if self._timer is None:
+            loop = asyncio.get_running_loop()
+            wait = self._flushed + self._piece_s - loop.time()
+            if wait <= 0:
+                self.flush()
+            else:
+                self._timer = loop.call_later(wait, self.flush)
+
+    def _mark_thinking(self) -> None:
+        now = time.monotonic()
+        if self._kind == "reasoning":
+            self._thinking_since = now
+        elif self._thinking_since is not None:
+            self.thought_s += now - self._thinking_since
+            self._thinking_since = None
+
+    def flush(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if not self._waiting:
+            return
+        self._flushed = asyncio.get_running_loop().time()
+        token = "".join(self._waiting)
+        self._waiting.clear()
+        self.published_parts = len(self.parts)
+        n, self.next = self.next, self.next + 1
+        kind = "reasoning" if self._kind == "reasoning" else None
+        piece = Stream(self.row.room_id, self.row.id, self.fence.attempt, n, self.next, token, kind)  # type: ignore[arg-type]
+        self._bus.publish_piece(piece)
+
+    def unsaved(self) -> tuple[int, int, str]:
+        """(from, next, text) published since `saved`."""
+        return self.saved_next, self.next, "".join(self.parts[self.saved_parts : self.published_parts])
+
+    def saved(self, next_n: int, parts: int) -> None:
+        self.saved_next, self.saved_parts = next_n, parts
+
+    def halt(self) -> None:
+        """End the model's stream: the text so far is the answer."""
+        if self.stream_task is not None:
+            self.stream_task.cancel()
+
+    def ending(self, status: str, error: ProviderError | None = None) -> Ending:
+        self.flush()
+        if self._thinking_since is not None:
+            self.thought_s += time.monotonic() - self._thinking_since
+            self._thinking_since = None
+        text, thoughts = "".join(self.parts), "".join(self.thoughts)
+        spent = self.provider != "" and (self.begun or self.input_tokens is not None or self.output_tokens is not None)
+        counted = self.input_tokens is not None and self.output_tokens is not None and status == "complete"
+        guess = prompts.estimate_tokens(text) + prompts.estimate_tokens(thoughts)
+        return Ending(
+            status=status,
+            content=text,
+            provider=self.provider,
+            model=self.model,
+            input_tokens=(self.input_tokens if self.input_tokens is not None else self.prompt_tokens) if spent else 0,
+            # A stream that was cut off has told less than it cost.
+            output_tokens=(max(guess, self.output_tokens or 0) if not counted else self.output_tokens or 0)
+            if spent
+            else 0,
+            estimated=spent and not counted,
+            reasoning=thoughts or None,
+            reasoning_ms=round(self.thought_s * 1000) if thoughts else None,
+            sources=None,
+            stopped_by=self.stopped_by,
+            error_code=error.code if error else None,
+            error_message=error.message if error else None,
+        )
+
+
+class Plan(NamedTuple):
+    request: Request
+    question: MessageRow | None
+
+
+class Generation:
+    def __init__(
+        self,
+        db: Database,
+        settings: Settings,
+        bus: Bus,
+        models: Models,
+        tasks: Tasks,
+        *,
+        named: Callable[[], None],
+        observer: Observer | None = None,
+    ) -> None:
+        self._db = db
+        self._settings = settings
+        self._bus = bus
+        self._models = models
+        self._tasks = tasks
+        self._named = named
+        self.observer = observer or Observer()
+        self.owner = str(uuid4())
+        self._running: dict[str, Answer] = {}
+        self._nudged = asyncio.Event()
+        self._beat_now = asyncio.Event()
+        self._draining = False
+
+    @property
+    def running(self) -> int:
+        return len(self._running)
+
+    # -- claiming
+
+    def nudge(self) -> None:
+        """There may be something to claim."""
+        self._nudged.set()
+
+    async def step(self) -> None:
+        """Wait for a nudge or a second, then claim what can be claimed."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(SCAN_S):
+                await self._nudged.wait()
+        self._nudged.clear()
+        free = self._settings.max_answers_per_pod - len(self._running)
+        if free <= 0 or self._draining:
+            return
+        lease_s, per_user = self._settings.lease_s, self._settings.max_answers_per_user
+        found = await self._db.run_bare(generations.candidates, lease_s, per_user, free + len(self._running))
+        fresh = [(message_id, room_id) for message_id, room_id in found if message_id not in self._running][:free]
+        await asyncio.gather(*(self._claim(message_id, room_id) for message_id, room_id in fresh))
+
+    async def _claim(self, message_id: str, room_id: str) -> None:
+        lease_s, per_user = self._settings.lease_s, self._settings.max_answers_per_user
+        job = await self._db.run(generations.claim, message_id, room_id, self.owner, lease_s, per_user)
+        if job is None or self._draining:
+            return
+        answer = Answer(job, self.owner, self._bus, self._settings.piece_ms / 1000)
+        self._running[message_id] = answer
+        answer.task = self._tasks.spawn(self._run(answer), "answer")
+
+    # -- one answer
+
+    async def _run(self, answer: Answer) -> None:
+        began = time.monotonic()
+        self._bus.publish(answer.row.room_id, Event("message", view(answer.row)))
+        self.observer.started(max(0.0, time.time() - answer.row.created_at.timestamp()), answer.job.taken_over)
+        status, error = "complete", None
+        question: MessageRow | None = None
+        try:
+            plan = await self._plan(answer)
+            question = plan.question
+            if question is None:
+                status = "stopped"
+            else:
+                answer.stream_task = asyncio.create_task(self._stream(answer, plan.request, began))
+                if answer.stopped_by or answer.lost:
+                    answer.stream_task.cancel()
+                # Waited for from outside: a stop cancels the stream, a drain cancels this.
+                await asyncio.wait([answer.stream_task])
+                if answer.stream_task.cancelled():
+                    status = "stopped"
+                else:
+                    answer.stream_task.result()
+        except asyncio.CancelledError:
+            answer.halt()
+            self._running.pop(answer.row.id, None)
+            raise
+        except ProviderError as failure:
+            status, error = "failed", failure
+            log.warning("answer failed", extra={"kind": failure.code, "error": str(failure)[:300]})
+        except Exception as failure:
+            status, error = "failed", ProviderError("Something went wrong here. Try again.", code="internal")
+            log.error("answer failed", exc_info=failure)
+        try:
+            if not answer.lost:
+                await self._finish(answer, status, error, question)
+        finally:
+            self._running.pop(answer.row.id, None)
+            self._bus.ended(answer.row.room_id, answer.row.id)
+            self.nudge()
+            self.observer.ended(
+                status, answer.provider or "none", time.monotonic() - began,
+                answer.input_tokens or 0, answer.output_tokens or 0,
+            )  # fmt: skip
+
+    async def _plan(self, answer: Answer) -> Plan:
+        history, question = await self._db.run_snapshot(_read_history, answer.row, answer.bot.context_messages)
+        if question is None:
+            return Plan(Request("", "", [], None, 0), None)
+        prompt = prompts.build(
+            answer.bot.name, answer.bot.system_prompt, history, question, self._settings.prompt_tokens
+        )
+        answer.prompt_tokens = prompt.tokens
+        kept = {"system": prompt.system, "messages": [{"role": turn.role, "text": turn.text} for turn in prompt.turns]}
+        # Beside the call, not before it: nobody waits for this row.
+        self._tasks.spawn(
+            self._db.run(generations.keep_context, answer.row.id, answer.fence.attempt, kept), "keep context"
+        )
+        temperature = None if answer.bot.temperature == 1.0 else answer.bot.temperature
+        request = Request("", prompt.system, prompt.turns, temperature, self._settings.max_output_tokens)
+        return Plan(request, question)
+
+    async def _stream(self, answer: Answer, request: Request, began: float) -> None:
+        """Try each choice in turn, each with retries, until one has said its first word; from then on it is this one."""
+        last: ProviderError | None = None
+        for choice in self._models.choices(answer.bot):
+            answer.provider, answer.model = choice.provider.name, choice.model
+            for trial in range(self._settings.provider_retries + 1):
+                try:
+                    await self._stream_once(answer, choice, request._replace(model=choice.model), began)
+                    return
+                except ProviderError as error:
+                    last = error
+                    if answer.begun:
+                        raise
+                    if not error.retryable:
+                        break
+                    if trial < self._settings.provider_retries:
+                        self.observer.retried(choice.provider.name)
+                        wait = min(RETRY_MOST_S, RETRY_FIRST_S * 2**trial)
+                        await asyncio.sleep(min(30.0, error.retry_after_s) if error.retry_after_s else wait)
+        assert last is not None
+        raise last
+
+    async def _stream_once(self, answer: Answer, choice: Choice, request: Request, began: float) -> None:
+        deltas = choice.provider.stream(request)
+        asked = time.monotonic()
+        try:
+            while True:
+                limit = self._settings.stall_timeout_s if answer.begun else self._settings.first_token_timeout_s
+                try:
+                    async with asyncio.timeout(limit):
+                        item = await anext(deltas)
+                except StopAsyncIteration:
+                    break
+                except TimeoutError:
+                    raise _timed_out(answer.begun) from None
+                if isinstance(item, Spent):
+                    answer.input_tokens = item.input_tokens if item.input_tokens is not None else answer.input_tokens
+                    answer.output_tokens = (
+                        item.output_tokens if item.output_tokens is not None else answer.output_tokens
+                    )
+                else:
+                    if not answer.begun:
+                        now = time.monotonic()
+                        self.observer.first_token(asked - began, now - asked)
+                    answer.add(item)
+        finally:
+            await _close(deltas)
+        if not answer.begun:
+            raise ProviderError("The model gave an empty answer.", detail="no content")
+
+    async def _finish(
+        self, answer: Answer, status: str, error: ProviderError | None, question: MessageRow | None
+    ) -> None:
+        """Write the end; try as long as the lease may hold, since the text is only here."""
+        ending = answer.ending(status, error)
+        deadline = time.monotonic() + FINISH_TRIES_S
+        while True:
+            try:
+                row = await self._db.run(_write_end, answer.fence, answer.row.room_id, ending)
+                break
+            except DatabaseUnavailable:
+                if time.monotonic() > deadline:
+                    raise
+                await asyncio.sleep(0.5)
+        if row is None:
+            return
+        self._bus.publish(row.room_id, Event("message", view(row)))
+        first = status == "complete" and answer.job.room_name is None and question is not None
+        if first and await self._db.run(rooms.name_if_unnamed, row.room_id, title(question.content)):
+            self._named()
+
+    # -- leases and stops
+
+    def stop(self, message_id: str) -> None:
+        """A stop or a deletion was written for this answer, perhaps by another pod: look at its row now."""
+        if message_id in self._running:
+            self._beat_now.set()
+
+    async def beat(self) -> None:
+        """Wait a second, or for a stop; then keep all leases and the new text of all answers."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(BEAT_S):
+                await self._beat_now.wait()
+        self._beat_now.clear()
+        answers = list(self._running.values())
+        if not answers:
+            return
+        work = [(answer.fence, *answer.unsaved()) for answer in answers]
+        marks = [(answer.next, answer.published_parts) for answer in answers]
+        leases = await self._db.run(generations.renew_all, work, self._settings.lease_s)
+        for answer, mark, lease in zip(answers, marks, leases, strict=True):
+            if not lease.held:
+                answer.lost = True
+                answer.halt()
+                continue
+            answer.saved(*mark)
+            if lease.stopped_by is not None and answer.stopped_by is None:
+                answer.stopped_by = lease.stopped_by
+                answer.halt()
+
+    # -- the end
+
+    async def drain(self, limit_s: float) -> None:
+        """Claim nothing more, give running answers `limit_s` to end, hand back the leases of those that have not."""
+        self._draining = True
+        tasks = [answer.task for answer in self._running.values() if answer.task is not None]
+        if tasks and limit_s > 0:
+            await asyncio.wait(tasks, timeout=limit_s)
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks, timeout=2)
+            await self._db.run(generations.release, self.owner)
+            self._bus.nudge("jobs")
+
+
+def _timed_out(begun: bool) -> ProviderError:
+    text = "The model fell silent in the middle of its answer." if begun else "The model did not answer in time."
+    return ProviderError(text + " Try again.", code="generation.timeout", retryable=not begun, detail="timeout")
+
+
+async def _close(deltas: AsyncIterator[Any]) -> None:
+    """End the provider's connection, also when it does not care to end."""
+    close = getattr(deltas, "aclose", None)
+    if close is not None:
+        with contextlib.suppress(Exception):
+            async with asyncio.timeout(2):
+                await close()
+
+
+def _read_history(sql: Sql, answer: MessageRow, limit: int) -> tuple[list[MessageRow], MessageRow | None]:
+    question = messages.find(sql, answer.reply_to) if answer.reply_to else None
+    if question is None or question.deleted:
+        return [], None
+    return generations.history(sql, answer.room_id, question.seq, limit), question
+
+
+def _write_end(sql: Sql, fence: Fence, room_id: str, ending: Ending) -> MessageRow | None:
+    if ending.error_code is not None:
+        errors.note(sql, ending.error_code, f"{ending.provider} {ending.model}: {ending.error_message}")
+    return generations.finish(sql, fence, room_id, ending)

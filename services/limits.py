@@ -1,0 +1,56 @@
+"""Sliding windows: at most n in any period. Knows keys and times; knows nothing of who or what they stand for."""
+
+import time
+from collections import deque
+from collections.abc import Callable
+
+
+class Window:
+    """At most `limit` acts a key in any `period_s` seconds. A limit of 0 is no limit.
+
+    Kept exactly (a time stamp an act), so that waiting as long as `wait_s` says is always enough.
+    """
+
+    def __init__(self, limit: int, period_s: float, clock: Callable[[], float] = time.monotonic) -> None:
+        self.limit = limit
+        self.period_s = period_s
+        self._clock = clock
+        self._acts: dict[str, deque[float]] = {}
+        self._swept = clock()
+
+    def wait_s(self, key: str) -> float:
+        """Seconds until one more is allowed; 0 when it is now."""
+        acts = self._acts.get(key)
+        if not self.limit or acts is None:
+            return 0.0
+        edge = self._clock() - self.period_s
+        while acts and acts[0] <= edge:
+            acts.popleft()
+        if len(acts) < self.limit:
+            return 0.0
+        return acts[len(acts) - self.limit] - edge
+
+    def take(self, key: str) -> float | None:
+        """Count one act, and return its time for `give_back`. Ask `wait_s` first; None without a limit."""
+        if not self.limit:
+            return None
+        now = self._clock()
+        if now - self._swept > max(60.0, self.period_s):
+            self._sweep(now)
+        self._acts.setdefault(key, deque()).append(now)
+        return now
+
+    def give_back(self, key: str, taken: float | None) -> None:
+        """The act did not take place after all."""
+        acts = self._acts.get(key)
+        if taken is not None and acts is not None and taken in acts:
+            acts.remove(taken)
+
+    def clear(self, key: str) -> None:
+        self._acts.pop(key, None)
+
+    def _sweep(self, now: float) -> None:
+        self._swept = now
+        edge = now - self.period_s
+        for key in [key for key, acts in self._acts.items() if not acts or acts[-1] <= edge]:
+            del self._acts[key]

@@ -1,0 +1,162 @@
+"""What a provider of language models is to Maru: a request in, deltas out. Vendors' words end in this package."""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager
+from typing import Any, Literal, NamedTuple, Protocol
+
+import msgspec
+
+Kind = Literal["text", "reasoning"]
+
+
+class Turn(NamedTuple):
+    role: Literal["user", "assistant"]
+    text: str
+
+
+class Request(NamedTuple):
+    """temperature None: the model's own."""
+
+    model: str
+    system: str
+    turns: list[Turn]
+    temperature: float | None
+    max_tokens: int
+
+
+class Delta(NamedTuple):
+    kind: Kind
+    text: str
+
+
+class Spent(NamedTuple):
+    """Tokens as the provider counted them; a later one replaces an earlier one. None: not told yet."""
+
+    input_tokens: int | None
+    output_tokens: int | None
+
+
+class ProviderError(Exception):
+    """The provider refused or broke off. `message` may be shown to a person: no key, no trace, no address.
+
+    retryable: the same call may succeed a moment later. retry_after_s: what the provider asked for, or None.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        code: str = "generation.failed",
+        retryable: bool = False,
+        retry_after_s: float | None = None,
+        detail: str = "",
+    ) -> None:
+        super().__init__(detail or message)
+        self.message = message
+        self.code = code
+        self.retryable = retryable
+        self.retry_after_s = retry_after_s
+
+
+class Provider(Protocol):
+    name: str
+    default_model: str
+
+    def stream(self, request: Request) -> AsyncIterator[Delta | Spent]:
+        """Deltas as they come. Raises ProviderError; ends normally only when the model has finished."""
+
+    async def close(self) -> None: ...
+
+
+def from_status(status: int, retry_after: str | None, detail: str) -> ProviderError:
+    """What an HTTP status of a provider means."""
+    try:
+        seconds = float(retry_after) if retry_after else None
+    except ValueError:
+        seconds = None
+    if status in (401, 403):
+        return ProviderError(
+            "The model's provider refused the server's key. Ask an administrator.",
+            code="bot.provider_unavailable",
+            detail=detail,
+        )
+    if status == 404:
+        return ProviderError(
+            "The provider does not know this model. Choose another one in the room's settings.",
+            code="bot.provider_unavailable",
+            detail=detail,
+        )
+    if status == 429:
+        return ProviderError(
+            "The model's provider is busy. Try again in a moment.",
+            code="bot.provider_unavailable",
+            retryable=True,
+            retry_after_s=seconds,
+            detail=detail,
+        )
+    if status >= 500 or status in (408, 409):
+        return ProviderError(
+            "The model's provider has trouble. Try again in a moment.",
+            code="bot.provider_unavailable",
+            retryable=True,
+            retry_after_s=seconds,
+            detail=detail,
+        )
+    return ProviderError("The model's provider did not accept the request.", detail=detail)
+
+
+def lost(detail: str) -> ProviderError:
+    return ProviderError(
+        "The model's provider can't be reached. Try again in a moment.",
+        code="bot.provider_unavailable",
+        retryable=True,
+        detail=detail,
+    )
+
+
+def broke_off() -> ProviderError:
+    return ProviderError("The model broke off in the middle of its answer.", detail="stream ended early")
+
+
+async def server_sent(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """The `data:` payloads of a server-sent event stream, as bytes.
+
+    Parsed here and not by the SDKs, whose pydantic object for every chunk costs more than the network does.
+    """
+    rest = b""
+    async for chunk in chunks:
+        rest += chunk
+        if b"\n" not in chunk:
+            continue
+        *lines, rest = rest.split(b"\n")
+        for line in lines:
+            if line.startswith(b"data:"):
+                yield line[5:].strip()
+    if rest.startswith(b"data:"):
+        yield rest[5:].strip()
+
+
+async def events(
+    call: Callable[[], AbstractAsyncContextManager[Any]], decode: Callable[[bytes], Any], errors: "VendorErrors"
+) -> AsyncIterator[Any]:
+    """Decoded events of one streaming call, the vendor's exceptions turned into ProviderError."""
+    try:
+        async with call() as response:
+            async for data in server_sent(response.iter_bytes()):
+                if data == b"[DONE]":
+                    yield None
+                    return
+                if data:
+                    yield decode(data)
+    except errors.status as error:
+        headers = error.response.headers
+        raise from_status(error.status_code, headers.get("retry-after"), str(error)[:500]) from error
+    except errors.connection as error:
+        raise lost(repr(error)[:500]) from error
+    except msgspec.MsgspecError as error:
+        raise ProviderError("The model's provider answered with something unreadable.", detail=str(error)) from error
+
+
+class VendorErrors(NamedTuple):
+    status: Any
+    connection: tuple[type[BaseException], ...]

@@ -1,0 +1,84 @@
+"""OpenAI's chat completions, and every server that speaks them (`OPENAI_BASE_URL`: Ollama, vLLM, llama.cpp...)."""
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import httpx2
+import msgspec
+import openai
+
+from services.llm.base import Delta, ProviderError, Request, Spent, VendorErrors, broke_off, events
+
+ERRORS = VendorErrors(openai.APIStatusError, (openai.APIConnectionError, httpx2.HTTPError))
+
+
+class _Delta(msgspec.Struct):
+    content: str | None = None
+    reasoning_content: str | None = None  # DeepSeek's word, taken over by vLLM and others
+    reasoning: str | None = None  # Ollama's and OpenRouter's
+
+
+class _Choice(msgspec.Struct):
+    delta: _Delta = msgspec.field(default_factory=_Delta)
+    finish_reason: str | None = None
+
+
+class _Usage(msgspec.Struct):
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+
+
+class _Chunk(msgspec.Struct):
+    choices: list[_Choice] = []
+    usage: _Usage | None = None
+    error: Any = None
+
+
+class OpenAI:
+    name = "openai"
+
+    def __init__(self, api_key: str | None, base_url: str | None, default_model: str) -> None:
+        self.default_model = default_model
+        self._official = base_url is None
+        # Retries are ours (only before the first token), and so are the timeouts (first token, stall).
+        self._client = openai.AsyncOpenAI(
+            api_key=api_key or "none", base_url=base_url, max_retries=0, timeout=httpx2.Timeout(None, connect=10)
+        )
+        self._decode = msgspec.json.Decoder(_Chunk).decode
+
+    async def stream(self, request: Request) -> AsyncIterator[Delta | Spent]:
+        body: dict[str, Any] = {
+            "model": request.model,
+            "messages": [
+                *([{"role": "system", "content": request.system}] if request.system else []),
+                *({"role": turn.role, "content": turn.text} for turn in request.turns),
+            ],
+            "stream": True,
+            "stream_options": {"include_usage": True},
+            # Compatible servers know the older word only.
+            "max_completion_tokens" if self._official else "max_tokens": request.max_tokens,
+        }
+        if request.temperature is not None:
+            body["temperature"] = request.temperature
+        finished = False
+        call = self._client.chat.completions.with_streaming_response
+        async for chunk in events(lambda: call.create(**body), self._decode, ERRORS):
+            if chunk is None:
+                finished = True
+                break
+            if chunk.error is not None:
+                raise ProviderError("The model's provider reported a fault.", detail=str(chunk.error)[:500])
+            for choice in chunk.choices[:1]:
+                delta = choice.delta
+                if thought := delta.reasoning_content or delta.reasoning:
+                    yield Delta("reasoning", thought)
+                if delta.content:
+                    yield Delta("text", delta.content)
+                finished = finished or choice.finish_reason is not None
+            if chunk.usage is not None:
+                yield Spent(chunk.usage.prompt_tokens, chunk.usage.completion_tokens)
+        if not finished:
+            raise broke_off()
+
+    async def close(self) -> None:
+        await self._client.close()

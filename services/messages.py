@@ -1,0 +1,420 @@
+"""What is said: send, edit, delete, read. `check` (what can fail because of the user), then do, then tell.
+
+Sends of one moment are committed together. While a batch is on its way to Postgres the next one gathers, so a lone send
+waits for nobody and a thousand a second make a few dozen transactions.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from datetime import datetime
+from functools import partial
+from typing import Any, NamedTuple
+
+import msgspec
+
+from config.settings import Settings
+from models import generations, messages, rooms
+from models.base import new_id
+from models.database import Database, DatabaseUnavailable, Sql
+from models.messages import Appended, MessageRow, NewMessage
+from services.accounts import Identity
+from services.errors import (
+    Conflict,
+    Forbidden,
+    Invalid,
+    NotFound,
+    limited,
+    message_not_found,
+    read_only,
+    room_not_found,
+    unavailable,
+)
+from services.limits import Window
+from services.realtime.activity import Activities
+from services.realtime.bus import Bus
+from services.realtime.events import Bot, Event, Failure, Message, Reasoning, Source, Usage, timestamp
+from services.tasks import Tasks
+
+log = logging.getLogger("maru.messages")
+
+MAX_BATCH = 500
+CLIENT_ID_CHARS = 64
+SERVER_MADE = "server-made-client-id-longer-than-any-client-may-send-"  # 54, and 36 of a UUID
+
+
+def view(row: MessageRow) -> Message:
+    """A row as it goes over the wire."""
+    message = Message(
+        id=row.id,
+        room_id=row.room_id,
+        seq=row.seq,
+        changed_seq=row.changed_seq,
+        user_id=row.user_id,
+        user_name=row.user_name,
+        role=row.role,  # type: ignore[arg-type]
+        text=row.content,
+        ts=timestamp(row.created_at),
+        status=row.status,  # type: ignore[arg-type]
+        reply_to=row.reply_to,
+        attempt=row.attempt,
+    )
+    if row.deleted:
+        message.deleted = True
+        return message
+    if row.client_id is not None and len(row.client_id) <= CLIENT_ID_CHARS:
+        message.client_id = row.client_id
+    if row.edited_at is not None:
+        message.edited_at = timestamp(row.edited_at)
+    message.versions = row.versions or None
+    if row.role == "bot":
+        message.model = row.model
+        message.stopped_by = row.stopped_by if row.status == "stopped" else None
+        if row.input_tokens is not None and row.output_tokens is not None:
+            message.usage = Usage(row.input_tokens, row.output_tokens, row.usage_estimated or None)
+        if row.reasoning:
+            message.reasoning = Reasoning(row.reasoning, row.reasoning_ms or 0)
+        if row.sources:
+            message.sources = [Source(source["messageId"], source["roomId"]) for source in row.sources]
+        if row.error_code:
+            message.error = Failure(row.error_code, row.error_message or "")
+    return message
+
+
+class Sent(NamedTuple):
+    message_id: str
+    seq: int
+    changed_seq: int
+    ts: str
+    duplicate: bool
+
+
+class Page(NamedTuple):
+    messages: list[Message]
+    more_before: bool
+    more_after: bool
+
+
+def bot_settings(kept: dict[str, Any]) -> Bot:
+    """A room's bot: what was set, defaults elsewhere."""
+    return msgspec.convert(kept, Bot)
+
+
+def who_answers(bot: dict[str, Any], text: str, replies_to_bot: bool) -> str | None:
+    """The bot's name when it shall answer this text."""
+    settings = bot_settings(bot)
+    if settings.when == "off":
+        return None
+    if settings.when == "always" or replies_to_bot or "@" + settings.name.casefold() in text.casefold():
+        return settings.name
+    return None
+
+
+class Messages:
+    def __init__(
+        self,
+        db: Database,
+        settings: Settings,
+        bus: Bus,
+        activities: Activities,
+        tasks: Tasks,
+        *,
+        named: Callable[[], None],
+    ) -> None:
+        """named: a room was given its name, so the access log has grown."""
+        self._db = db
+        self._settings = settings
+        self._bus = bus
+        self._activities = activities
+        self._tasks = tasks
+        self._named = named
+        self.sends = Window(settings.sends_per_10s, 10)
+        self._queue: list[tuple[NewMessage, asyncio.Future[Appended]]] = []
+        self._committing = False
+        self.on_batch: Callable[[int, float], None] = lambda size, seconds: None
+
+    # -- send
+
+    async def send(
+        self, who: Identity, room_id: str, text: str, client_id: str | None = None, reply_to: str | None = None
+    ) -> Sent:
+        """Commit a message and tell its readers; the answer that it asks for is queued in the same transaction.
+
+        Raises Limited, NotFound, Forbidden, Invalid; Unavailable when nothing is known of the commit: a retry with the
+        same client_id is safe then.
+        """
+        self._check_text(text)
+        if self.sends.limit and (wait := self.sends.wait_s(who.user_id)):
+            if client_id is not None and (sent := await self._sent_before(who, room_id, client_id)):
+                return sent
+            wait = self.sends.wait_s(who.user_id)
+            if wait:
+                raise limited(wait, "You are sending too fast. Wait a moment.")
+        taken = self.sends.take(who.user_id)
+        new = NewMessage(room_id, who.user_id, text, client_id or SERVER_MADE + new_id(), reply_to)
+        try:
+            done = await self._append(new)
+        except BaseException:
+            self.sends.give_back(who.user_id, taken)
+            raise
+        if done.refused is not None or done.duplicate:
+            self.sends.give_back(who.user_id, taken)
+        if done.refused == "room.read_only":
+            raise read_only()
+        if done.refused == "message.reply_not_found":
+            raise NotFound("message.reply_not_found", "The message that you reply to is not there.", field="replyTo")
+        if done.refused is not None:
+            raise room_not_found()
+        assert done.message is not None
+        row = done.message
+        return Sent(row.id, row.seq, row.changed_seq, timestamp(row.created_at), done.duplicate)
+
+    def _check_text(self, text: str) -> None:
+        limit = self._settings.max_text_chars
+        if limit and len(text) > limit:
+            raise Invalid("message.too_long", f"A message has at most {limit:,} characters.", field="text")
+        if not text.strip() or "\0" in text:
+            raise Invalid("message.invalid", "A message needs some text.", field="text")
+
+    async def _sent_before(self, who: Identity, room_id: str, client_id: str) -> Sent | None:
+        row = await self._db.run_bare(messages.find_by_client, room_id, who.user_id, client_id)
+        return Sent(row.id, row.seq, row.changed_seq, timestamp(row.created_at), True) if row else None
+
+    # -- group commit
+
+    def _append(self, new: NewMessage) -> asyncio.Future[Appended]:
+        future: asyncio.Future[Appended] = asyncio.get_running_loop().create_future()
+        self._queue.append((new, future))
+        if not self._committing:
+            self._committing = True
+            self._tasks.spawn(self._commit_all(), "group commit")
+        return future
+
+    async def _commit_all(self) -> None:
+        try:
+            while self._queue:
+                batch, self._queue = self._queue[:MAX_BATCH], self._queue[MAX_BATCH:]
+                began = time.perf_counter()
+                await self._commit(batch)
+                self.on_batch(len(batch), time.perf_counter() - began)
+        finally:
+            self._committing = False
+
+    async def _commit(self, batch: list[tuple[NewMessage, asyncio.Future[Appended]]]) -> None:
+        try:
+            results = await self._db.run_bare(messages.append, [new for new, _ in batch], who_answers)
+        except Exception as error:
+            if len(batch) == 1:
+                await self._commit_again(batch[0], error)
+                return
+            # One bad message must not spoil the others; after a lost COMMIT each finds its own client id.
+            for one in batch:
+                await self._commit([one])
+            return
+        for (_, future), done in zip(batch, results, strict=True):
+            if not future.done():
+                future.set_result(done)
+        self._tell(results)
+
+    async def _commit_again(self, one: tuple[NewMessage, asyncio.Future[Appended]], error: Exception) -> None:
+        """Once more after a lost connection: it may have been committed, and is found by its client id then."""
+        new, future = one
+        if isinstance(error, DatabaseUnavailable):
+            try:
+                done = (await self._db.run_bare(messages.append, [new], who_answers))[0]
+                if done.duplicate and done.message is not None:
+                    # Perhaps written by the lost COMMIT, and told to nobody yet; who has it drops it by its number.
+                    row = await self._db.run_bare(messages.find, done.message.id)
+                    if row is not None:
+                        self.publish(row)
+                        self._bus.nudge("jobs")
+            except DatabaseUnavailable:
+                log.warning("send not committed", extra={"error": str(error)})
+                if not future.done():
+                    future.set_exception(unavailable())
+                return
+            except Exception as other:
+                error = other
+            else:
+                if not future.done():
+                    future.set_result(done)
+                self._tell([done])
+                return
+        log.error("send failed", exc_info=error)
+        if not future.done():
+            future.set_exception(unavailable())
+
+    def _tell(self, results: list[Appended]) -> None:
+        queued = False
+        for done in results:
+            if done.message is None or done.duplicate:
+                continue
+            self.publish(done.message)
+            last = done.message
+            if done.answer is not None:
+                queued = True
+                last = done.answer
+                self.publish(done.answer)
+            elif last.seq == 1:
+                self._tasks.spawn(self._name_room(last.room_id, last.content), "name a room")
+            self._activities.note(last.room_id, last.seq, done.message.content)
+        if queued:
+            self._bus.nudge("jobs")
+
+    def publish(self, row: MessageRow) -> None:
+        self._bus.publish(row.room_id, Event("message", view(row)))
+
+    async def _name_room(self, room_id: str, text: str) -> None:
+        if await self._db.run(rooms.name_if_unnamed, room_id, title(text)):
+            self._named()
+
+    # -- change
+
+    async def edit(self, who: Identity, message_id: str, text: str) -> int:
+        self._check_text(text)
+        row = await self._db.run(self._edit, who.user_id, message_id, text)
+        self.publish(row)
+        return row.changed_seq
+
+    @staticmethod
+    def _edit(sql: Sql, user_id: str, message_id: str, text: str) -> MessageRow:
+        message, role = _locked(sql, message_id, user_id)
+        if message.deleted:
+            raise message_not_found()
+        if message.user_id != user_id:
+            raise Forbidden("message.not_yours", "Only its author can edit a message.")
+        if role == "reader":
+            raise read_only()
+        return messages.edit(sql, message, text)
+
+    async def delete(self, who: Identity, message_id: str) -> int:
+        row, changed = await self._db.run(self._delete, who.user_id, message_id)
+        if changed:
+            self.publish(row)
+            if row.role == "bot":
+                self._bus.nudge("stop:" + row.id)
+                self._bus.nudge("jobs")
+        return row.changed_seq
+
+    @staticmethod
+    def _delete(sql: Sql, user_id: str, message_id: str) -> tuple[MessageRow, bool]:
+        message, role = _locked(sql, message_id, user_id)
+        if message.user_id != user_id and role != "owner":
+            raise Forbidden("message.not_yours", "Only its author or an owner of the room can delete a message.")
+        if role == "reader":
+            raise read_only()
+        if message.deleted:
+            return message, False
+        return messages.delete(sql, message), True
+
+    async def stop(self, who: Identity, message_id: str) -> None:
+        ended = await self._db.run(self._stop, who.user_id, message_id)
+        if ended is not None:
+            self.publish(ended)
+        self._bus.nudge("stop:" + message_id)
+
+    @staticmethod
+    def _stop(sql: Sql, user_id: str, message_id: str) -> MessageRow | None:
+        message, role = _locked(sql, message_id, user_id)
+        _check_answer(message, role)
+        return None if message.deleted else generations.stop(sql, message, user_id)
+
+    async def regenerate(self, who: Identity, message_id: str) -> str:
+        row = await self._db.run(self._regenerate, who.user_id, message_id)
+        self.publish(row)
+        self._bus.nudge("jobs")
+        return row.id
+
+    @staticmethod
+    def _regenerate(sql: Sql, user_id: str, message_id: str) -> MessageRow:
+        message, role = _locked(sql, message_id, user_id)
+        _check_answer(message, role)
+        if message.deleted:
+            raise message_not_found()
+        if message.status in ("queued", "streaming"):
+            raise Conflict("generation.running", "This answer is still running. Stop it first.")
+        row = generations.regenerate(sql, message, user_id)
+        assert row is not None
+        return row
+
+    # -- read
+
+    async def get(self, who: Identity, message_id: str) -> Message:
+        found = await self._db.run_bare(messages.readable, message_id, who.user_id)
+        if found is None:
+            raise message_not_found()
+        return view(found[0])
+
+    async def page(self, who: Identity, room_id: str, **where: Any) -> Page:
+        found = await self._db.run_snapshot(_page, room_id, who.user_id, where)
+        return Page([view(row) for row in found.messages], found.more_before, found.more_after)
+
+    async def changes(self, who: Identity, room_id: str, after: int, limit: int) -> tuple[list[Message], int, bool]:
+        rows, head, more = await self._db.run_snapshot(_changes, room_id, who.user_id, after, limit)
+        return [view(row) for row in rows], head, more
+
+    async def versions(self, who: Identity, message_id: str) -> list[tuple[int, str, datetime, str | None]]:
+        found = await self._db.run_bare(messages.readable, message_id, who.user_id)
+        if found is None:
+            raise message_not_found()
+        return await self._db.run_bare(messages.versions, message_id)
+
+    async def context(self, who: Identity, message_id: str) -> tuple[int, Any]:
+        """(attempt, prompt) that the model was given for this answer."""
+        found = await self._db.run_bare(messages.readable, message_id, who.user_id)
+        kept = await self._db.run_bare(generations.context, message_id) if found and not found[0].deleted else None
+        if kept is None:
+            raise message_not_found()
+        return kept
+
+    async def every(self, who: Identity, room_id: str, after: int, limit: int = 500) -> list[Message]:
+        """For an export, in pieces by seq. The right to read is asked for again with each piece."""
+        rows = await self._db.run_bare(partial(_every, room_id=room_id, user_id=who.user_id, after=after, limit=limit))
+        return [view(row) for row in rows]
+
+
+def title(text: str, limit: int = 40) -> str:
+    """A room's name out of its first message: its first line, cut at a word."""
+    line = " ".join(next((line for line in text.splitlines() if line.strip()), text).split())
+    line = "".join(char for char in line if char.isprintable()) or "…"
+    if len(line) <= limit:
+        return line
+    cut = line[:limit].rsplit(" ", 1)[0] if " " in line[limit // 2 : limit] else line[:limit]
+    return cut.rstrip(" ,.;:!?") + "…"
+
+
+def check_member(sql: Sql, room_id: str, user_id: str) -> str:
+    role = rooms.role_of(sql, room_id, user_id)
+    if role is None:
+        raise room_not_found()
+    return role
+
+
+def _locked(sql: Sql, message_id: str, user_id: str) -> tuple[MessageRow, str]:
+    found = messages.lock(sql, message_id, user_id)
+    if found is None:
+        raise message_not_found()
+    return found
+
+
+def _check_answer(message: MessageRow, role: str) -> None:
+    if message.role != "bot":
+        raise Conflict("message.not_an_answer", "Only an answer of the bot can be stopped or made again.")
+    if role == "reader":
+        raise read_only()
+
+
+def _page(sql: Sql, room_id: str, user_id: str, where: dict[str, Any]) -> messages.Page:
+    check_member(sql, room_id, user_id)
+    return messages.page(sql, room_id, **where)
+
+
+def _changes(sql: Sql, room_id: str, user_id: str, after: int, limit: int) -> tuple[list[MessageRow], int, bool]:
+    check_member(sql, room_id, user_id)
+    return messages.changes(sql, room_id, after, limit)
+
+
+def _every(sql: Sql, room_id: str, user_id: str, after: int, limit: int) -> list[MessageRow]:
+    check_member(sql, room_id, user_id)
+    return messages.every(sql, room_id, after, limit)

@@ -1,0 +1,135 @@
+"""Hints: who is here, who is typing, who has read how far. They take no numbers and may be lost.
+
+At most one a user, room and 2 s: an `off` or a later read mark waits for its turn, it is never dropped. In a room with
+over 100 present nobody is told but one's own devices of their read mark (a thousand who come back would be a million
+deliveries).
+"""
+
+import asyncio
+from collections.abc import Callable
+
+from services.realtime.bus import Bus
+from services.realtime.events import Event, Presence, Read, Typing
+from services.realtime.registry import Registry
+
+EVERY_S = 2.0
+TYPING_S = 6.0
+OFFLINE_AFTER_S = 10.0
+CROWD = 100
+
+
+class Pace:
+    """Runs the latest act of each key, at most one in EVERY_S; the first at once."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._last: dict[tuple[str, ...], float] = {}
+        self._next: dict[tuple[str, ...], Callable[[], None]] = {}
+
+    def run(self, key: tuple[str, ...], act: Callable[[], None]) -> None:
+        wait = self._last.get(key, -EVERY_S) + EVERY_S - self._clock()
+        if wait <= 0:
+            self._act(key, act)
+        elif key in self._next:
+            self._next[key] = act
+        else:
+            self._next[key] = act
+            asyncio.get_running_loop().call_later(wait, self._due, key)
+
+    def cancel(self, key: tuple[str, ...]) -> bool:
+        """The act that waits is no longer wanted. True when there was one."""
+        if key in self._next:
+            self._next[key] = lambda: None
+            return True
+        return False
+
+    def _due(self, key: tuple[str, ...]) -> None:
+        self._act(key, self._next.pop(key))
+
+    def _act(self, key: tuple[str, ...], act: Callable[[], None]) -> None:
+        self._last[key] = self._clock()
+        asyncio.get_running_loop().call_later(EVERY_S * 2, self._forget, key)
+        act()
+
+    def _forget(self, key: tuple[str, ...]) -> None:
+        if self._last.get(key, self._clock()) + EVERY_S <= self._clock():
+            self._last.pop(key, None)
+
+
+class Presences:
+    def __init__(self, bus: Bus, registry: Registry) -> None:
+        self._bus = bus
+        self._registry = registry
+        loop = asyncio.get_running_loop()
+        self._clock = loop.time
+        self._pace = Pace(loop.time)
+        self._typing: dict[tuple[str, str], tuple[str, asyncio.TimerHandle]] = {}
+        self._leaving: dict[str, tuple[asyncio.TimerHandle, set[str]]] = {}
+
+    def online(self, user_id: str) -> bool:
+        return self._registry.online(user_id) or user_id in self._leaving
+
+    def _crowded(self, room_id: str) -> bool:
+        return len(self._registry.users_in(room_id)) > CROWD
+
+    # -- here or not
+
+    def came(self, user_id: str) -> None:
+        """The user's first connection is open and his rooms are known."""
+        leaving = self._leaving.pop(user_id, None)
+        if leaving is not None:
+            leaving[0].cancel()
+            return
+        for room_id in self._registry.rooms(user_id):
+            self._tell(room_id, user_id, True)
+
+    def went(self, user_id: str, rooms: set[str]) -> None:
+        """The user's last connection has closed; he may be back in a moment."""
+        timer = asyncio.get_running_loop().call_later(OFFLINE_AFTER_S, self._gone, user_id)
+        self._leaving[user_id] = (timer, rooms)
+
+    def _gone(self, user_id: str) -> None:
+        _, rooms = self._leaving.pop(user_id)
+        for room_id in rooms:
+            self._tell(room_id, user_id, False)
+
+    def _tell(self, room_id: str, user_id: str, online: bool) -> None:
+        if not self._crowded(room_id):
+            event = Event("presence", Presence(room_id, user_id, online))
+            self._pace.run(("presence", room_id, user_id), lambda: self._bus.publish(room_id, event))
+
+    # -- typing
+
+    def typing(self, room_id: str, user_id: str, connection_id: str, on: bool) -> None:
+        key = (room_id, user_id)
+        before = self._typing.pop(key, None)
+        if before is not None:
+            before[1].cancel()
+        if on:
+            timer = asyncio.get_running_loop().call_later(TYPING_S, self.typing, room_id, user_id, connection_id, False)
+            self._typing[key] = (connection_id, timer)
+        if on == (before is not None) or self._crowded(room_id):
+            return  # nothing new
+        pace_key = ("typing", room_id, user_id)
+        if on and self._pace.cancel(pace_key):
+            return  # an `off` was still waiting: the others have not seen it, so he types on
+        event = Event("typing", Typing(room_id, user_id, on), origin=connection_id)
+        self._pace.run(pace_key, lambda: self._bus.publish(room_id, event))
+
+    def stopped_typing(self, room_id: str, user_id: str, connection_id: str) -> None:
+        """The connection has left the room, or closed."""
+        kept = self._typing.get((room_id, user_id))
+        if kept is not None and kept[0] == connection_id:
+            self.typing(room_id, user_id, connection_id, False)
+
+    # -- read
+
+    def read(self, room_id: str, user_id: str, seq: int) -> None:
+        event = Event("read", Read(room_id, user_id, seq), only_user=user_id if self._crowded(room_id) else None)
+        self._pace.run(("read", room_id, user_id), lambda: self._bus.publish(room_id, event))
+
+    def close(self) -> None:
+        for _, timer in self._typing.values():
+            timer.cancel()
+        for timer, _ in self._leaving.values():
+            timer.cancel()

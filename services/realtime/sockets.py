@@ -1,0 +1,97 @@
+"""The connections of this pod: letting them in, watching over them, sending them away.
+
+Knows limits, expiry and the order of a drain; what a connection is made of is its door's.
+"""
+
+import asyncio
+import random
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Protocol
+
+from services.errors import Limited
+from services.realtime.presence import Presences
+from services.realtime.registry import Client, Registry
+from services.tasks import Tasks
+
+TICK_S = 1.0
+DRAIN_BATCH = 100
+DRAIN_PAUSE_S = 0.05
+
+
+class Socket(Client, Protocol):
+    door: str
+
+    def tick(self, now: float) -> None:
+        """Once a second: heartbeat and expiry."""
+
+
+class Sockets:
+    def __init__(self, registry: Registry, presences: Presences, tasks: Tasks, limit: int) -> None:
+        self._registry = registry
+        self._presences = presences
+        self._tasks = tasks
+        self._limit = limit
+        self._opening: Counter[str] = Counter()
+        self._all: dict[Socket, None] = {}
+        self.draining = False
+        self.opened: Counter[str] = Counter()
+
+    def count(self, door: str) -> int:
+        return sum(socket.door == door for socket in self._all)
+
+    def __len__(self) -> int:
+        return len(self._all)
+
+    @contextmanager
+    def opening(self, user_id: str) -> Iterator[None]:
+        """Hold one of the user's places while a handshake is under way. Raises Limited when there is none."""
+        if self._limit and self._registry.count(user_id) + self._opening[user_id] >= self._limit:
+            raise Limited("limit.connections", f"You have {self._limit} connections open. Close one first.")
+        self._opening[user_id] += 1
+        try:
+            yield
+        finally:
+            self._opening[user_id] -= 1
+            if not self._opening[user_id]:
+                del self._opening[user_id]
+
+    def add(self, socket: Socket) -> None:
+        self._all[socket] = None
+        self.opened[socket.door] += 1
+        if self._registry.add(socket):
+            self._tasks.spawn(self._came(socket.user_id), "presence")
+
+    async def _came(self, user_id: str) -> None:
+        await self._registry.load_rooms(user_id)
+        if self._registry.online(user_id):
+            self._presences.came(user_id)
+
+    def remove(self, socket: Socket) -> None:
+        if self._all.pop(socket, self) is self:
+            return
+        rooms = self._registry.rooms(socket.user_id)
+        if self._registry.remove(socket):
+            self._presences.went(socket.user_id, rooms)
+
+    async def step(self) -> None:
+        """Once a second: heartbeats and expiry of all, from one timer."""
+        await asyncio.sleep(TICK_S)
+        now = time.monotonic()
+        for socket in list(self._all):
+            socket.tick(now)
+
+    async def breathe(self) -> None:
+        """Let others have the loop for a moment."""
+        await asyncio.sleep(0.005)
+
+    async def drain(self, code: int, reason: str, pause: Callable[[], float] = random.random) -> None:
+        """Send everybody away, in batches, so that they do not all knock at the next pod in the same moment."""
+        self.draining = True
+        everybody = list(self._all)
+        for start in range(0, len(everybody), DRAIN_BATCH):
+            for socket in everybody[start : start + DRAIN_BATCH]:
+                socket.end(code, reason)
+            await asyncio.sleep(DRAIN_PAUSE_S * pause())
