@@ -13,9 +13,10 @@ from typing import Any, NamedTuple, Protocol
 from handlers import protocol
 from handlers.protocol import Command, Reply
 from models.base import new_id
+from models.database import DatabaseUnavailable
 from services.accounts import Identity
 from services.container import Services
-from services.errors import ChatError, Unavailable
+from services.errors import ChatError, Unavailable, unavailable
 from services.limits import Window
 from services.realtime.events import Error, Event
 
@@ -171,6 +172,8 @@ class Connection:
         except ChatError as error:
             client_id = getattr(request.command, "client_id", None)
             self.refuse(error, request.id, request.event, client_id or None)
+        except DatabaseUnavailable:
+            self.refuse(unavailable(), request.id, request.event)
         except Exception as error:
             reference = new_id()
             log.error("command failed", extra={"event": request.event, "reference": reference}, exc_info=error)

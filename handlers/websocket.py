@@ -14,9 +14,10 @@ from handlers.dispatch import or_none
 from handlers.door import bearer_of, origin_allowed
 from handlers.frames import FrameReader
 from handlers.wire import FrameWriter, text_frame
+from models.database import DatabaseUnavailable
 from services.accounts import Identity
 from services.container import Services
-from services.errors import ChatError, Forbidden, Invalid, Unavailable
+from services.errors import ChatError, Forbidden, Invalid, Unavailable, unavailable
 from services.realtime.events import Error, Event
 
 PING = b"\x89\x00"
@@ -86,6 +87,8 @@ class NativeSocket(WebSocketHandler):
             self._held.enter_context(self.services.sockets.opening(self._identity.user_id))
         except ChatError as error:
             write_problem(self, error)
+        except DatabaseUnavailable:
+            write_problem(self, unavailable())
 
     def check_origin(self, origin: str) -> bool:
         return True  # settled in `prepare`, by our own rule

@@ -1,6 +1,5 @@
 """Everything that outlives a request, in one object: opened in reading order, closed in reverse, handed down."""
 
-import asyncio
 import logging
 import secrets
 from collections.abc import AsyncIterator, Callable
@@ -79,8 +78,9 @@ async def open_services(
         url = settings.database_url.get_secret_value() if settings.database_url else None
         if url is None:
             embedded = EmbeddedPostgres(settings.data_dir, log=say)
-            url = await asyncio.to_thread(embedded.start)
-            stack.push_async_callback(asyncio.to_thread, embedded.stop)
+            # On this thread, and before others are started: so that the kernel ends Postgres when we are killed.
+            url = embedded.start()
+            stack.callback(embedded.stop)
         db = Database(url, settings.database_threads, settings.statement_timeout_s)
         stack.callback(db.close)
         await db.run_bare(lambda sql: db.migrate())

@@ -19,9 +19,10 @@ from tornado.web import RequestHandler, stream_request_body
 from handlers.api.problems import BadRequest, any_problem, request_id, write_problem
 from handlers.door import COOKIE, bearer_of, device, listed_origin
 from handlers.protocol import as_invalid
+from models.database import DatabaseUnavailable
 from services.accounts import Device, Identity, is_uuid
 from services.container import Services
-from services.errors import ChatError, Forbidden, Invalid, NotFound, message_not_found, room_not_found
+from services.errors import ChatError, Forbidden, Invalid, NotFound, message_not_found, room_not_found, unavailable
 from services.realtime.events import encode
 
 Method = Literal["GET", "POST", "PATCH", "DELETE"]
@@ -127,6 +128,8 @@ class ApiHandler(RequestHandler):
                     raise Forbidden("auth.forbidden", "Only administrators may do this.")
             except ChatError as error:
                 write_problem(self, error)
+            except DatabaseUnavailable:
+                write_problem(self, unavailable())
 
     def _allow_origin(self) -> None:
         if "Origin" in self.request.headers and listed_origin(self.request, self.services.settings):
@@ -183,13 +186,18 @@ class ApiHandler(RequestHandler):
         except ChatError as error:
             write_problem(self, error)
             return
+        except DatabaseUnavailable:
+            write_problem(self, unavailable())
+            return
+        if self._finished:
+            return  # it wrote its answer itself
         self.set_status(call.status)
         if answer is None:
             if call.status == 200:
                 self.set_status(204)
             self.clear_header("Content-Type")
             self.finish()
-        elif not self._finished:
+        else:
             self.finish(encode(answer))
 
     def _path(self, name: str, value: str) -> str:

@@ -1,0 +1,346 @@
+"""Answers, with the real SDKs talking to a scripted model."""
+
+import asyncio
+
+import pytest
+
+from tests.pods import Refused
+from tests.scripted_model import Script
+
+THINKING = Script(("think", "음, "), ("think", "보자."), ("text", "네, "), ("text", "좋아요."), ("usage", 20, 9))
+
+
+async def ask(pods, model, provider="openai", text="질문", **settings):
+    pod = await pods.start(**getattr(model, provider), **settings)
+    ann = await pod.person("Ann")
+    room = await ann.room(when="always")
+    door = await ann.native()
+    await door.join(room)
+    sent = await door.send(room, text)
+    return ann, room, door, sent
+
+
+@pytest.mark.parametrize("provider", ["openai", "anthropic"])
+async def test_an_answer_streams_piece_by_piece_and_ends_with_its_usage(pods, model, provider):
+    model.scripts = [THINKING]
+    _, room, door, sent = await ask(pods, model, provider)
+    answer = await door.answer_to(sent["messageId"])
+    assert answer["text"] == "네, 좋아요."
+    assert answer["status"] == "complete" and answer["attempt"] == 1
+    assert answer["reasoning"]["text"] == "음, 보자."
+    assert answer["usage"]["outputTokens"] == 9 and answer["usage"]["inputTokens"] in (11, 20)
+    assert "estimated" not in answer["usage"]
+    pieces = [p for p in door.named("stream") if p["messageId"] == answer["id"]]
+    assert [p["n"] for p in pieces] == [0, *(p["next"] for p in pieces[:-1])]
+    assert "".join(p["token"] for p in pieces if "kind" not in p) == answer["text"]
+    assert "".join(p["token"] for p in pieces if p.get("kind") == "reasoning") == "음, 보자."
+    # none before the first event of the message, none after its final one
+    names = [(name, d.get("status")) for name, d in door.events if answer["id"] in (d.get("id"), d.get("messageId"))]
+    kinds = [name for name, _ in names]
+    assert kinds[0] == "message" and kinds[-1] == "message" and names[-1][1] == "complete"
+    assert [status for name, status in names if name == "message"] == ["queued", "streaming", "complete"]
+
+
+@pytest.mark.parametrize("provider", ["openai", "anthropic"])
+async def test_the_model_is_given_the_last_messages_with_names_and_never_thoughts(pods, model, provider):
+    model.scripts = [THINKING]
+    ann, room, door, sent = await ask(pods, model, provider, text="첫 질문")
+    await door.answer_to(sent["messageId"])
+    second = await door.send(room, "둘째 질문")
+    answer = await door.answer_to(second["messageId"])
+    body = model.calls[1]
+    turns = [m for m in body["messages"] if m["role"] != "system"]
+    assert [t["role"] for t in turns] == ["user", "assistant", "user"]
+    assert turns[0]["content"] == "Ann: 첫 질문" and turns[1]["content"] == "네, 좋아요." and turns[2]["content"] == "Ann: 둘째 질문"
+    assert "보자" not in str(body)
+    context = await ann.get(f"/messages/{answer['id']}/context")
+    assert [m["text"] for m in context["messages"]] == [t["content"] for t in turns]
+
+
+async def test_the_rooms_own_settings_reach_the_model(pods, model):
+    pod = await pods.start(**model.openai)
+    ann = await pod.person("Ann")
+    bot = {"when": "always", "systemPrompt": "너는 해적이다.", "temperature": 0.25, "model": "other", "contextMessages": 1}
+    room = await ann.room(bot=bot)
+    await ann.patch(f"/rooms/{room}", {"bot": {"when": "always"}})
+    door = await ann.native()
+    await door.join(room)
+    for text in ("하나", "둘", "셋"):
+        answer = await door.answer_to((await door.send(room, text))["messageId"])
+    body = model.calls[-1]
+    assert body["model"] == "other" and body["temperature"] == 0.25
+    assert body["messages"][0] == {"role": "system", "content": "너는 해적이다."}
+    assert [m["content"] for m in body["messages"][1:]] == ["Ann: 셋"]  # a leading answer is no beginning
+    assert answer["model"] == "other"
+
+
+async def test_stop_ends_a_running_answer_within_a_second_with_the_text_so_far(pods, model):
+    model.scripts = [Script(("text", "하나 "), ("text", "둘 "), ("hang",))]
+    ann, room, door, sent = await ask(pods, model)
+    piece = await door.event("stream", n=0)
+    await door.wait(lambda d: "".join(p["token"] for p in d.named("stream")) == "하나 둘 ")
+    await door.ask("stop", {"messageId": piece["messageId"]})
+    answer = await door.final(piece["messageId"], limit_s=1.5)
+    assert answer["status"] == "stopped" and answer["text"] == "하나 둘 " and answer["stoppedBy"] == ann.id
+    assert answer["usage"]["estimated"] is True and answer["usage"]["outputTokens"] > 0
+    await door.ask("stop", {"messageId": piece["messageId"]})  # ended already: ok, nothing happens
+    async with asyncio.timeout(5):
+        while model.open:
+            await asyncio.sleep(0.01)
+
+
+async def test_stopping_a_queued_answer_ends_it_in_place(pods, model):
+    model.scripts = [Script(("text", "첫"), ("hang",)), Script(("text", "never"))]
+    ann, room, door, sent = await ask(pods, model)
+    await door.event("stream", n=0)
+    second = await door.send(room, "둘째")
+    queued = await door.event("message", replyTo=second["messageId"], status="queued")
+    await door.ask("stop", {"messageId": queued["id"]})
+    answer = await door.final(queued["id"])
+    assert (answer["status"], answer["text"], answer["stoppedBy"]) == ("stopped", "", ann.id)
+    assert len(model.calls) == 1
+
+
+async def test_answers_take_turns_in_a_room_and_run_side_by_side_in_many(pods, model):
+    gate = asyncio.Event()
+    model.default = lambda body: Script(("text", "x"), ("wait", gate), ("text", "y"))
+    pod = await pods.start(**model.openai)
+    ann = await pod.person("Ann")
+    rooms = [await ann.room(when="always") for _ in range(4)]
+    door = await ann.native()
+    firsts, seconds = [], []
+    for room in rooms:
+        await door.join(room)
+        firsts.append((await door.send(room, "1"))["messageId"])
+        seconds.append((await door.send(room, "2"))["messageId"])
+    await model.calls_are(4)
+    assert len(model.calls) == 4  # one a room
+    gate.set()
+    for first, second in zip(firsts, seconds, strict=True):
+        one, two = await door.answer_to(first), await door.answer_to(second)
+        assert one["text"] == two["text"] == "xy" and one["changedSeq"] < two["changedSeq"]
+
+
+async def test_a_user_has_so_many_answers_at_once_and_the_rest_wait(pods, model):
+    gate = asyncio.Event()
+    model.default = lambda body: Script(("text", "x"), ("wait", gate))
+    pod = await pods.start(**model.openai, max_answers_per_user=2)
+    ann = await pod.person("Ann")
+    door = await ann.native()
+    sent = []
+    for _ in range(4):
+        room = await ann.room(when="always")
+        await door.join(room)
+        sent.append((await door.send(room, "?"))["messageId"])
+    await model.calls_are(2)
+    await asyncio.sleep(1.3)  # a scan and more: nothing else may begin
+    assert len(model.calls) == 2
+    gate.set()
+    for one in sent:
+        assert (await door.answer_to(one))["status"] == "complete"
+
+
+async def test_regenerate_makes_the_same_message_again_and_keeps_the_old_text(pods, model):
+    model.scripts = [Script(("text", "헌 답"), ("usage", 5, 3)), Script(("text", "새 답"), ("usage", 5, 4))]
+    ann, room, door, sent = await ask(pods, model)
+    old = await door.answer_to(sent["messageId"])
+    assert (await door.ask("regenerate", {"messageId": old["id"]}))["messageId"] == old["id"]
+    queued = await door.event("message", id=old["id"], status="queued", attempt=2)
+    assert queued["text"] == "" and "usage" not in queued
+    new = await door.event("message", id=old["id"], status="complete", attempt=2)
+    assert new["text"] == "새 답" and new["versions"] == 1 and new["seq"] == old["seq"]
+    versions = await ann.get(f"/messages/{old['id']}/versions")
+    assert [v["text"] for v in versions["items"]] == ["헌 답"] and versions["items"][0]["model"] == "m1"
+    assert {p["attempt"] for p in door.named("stream")} == {1, 2}
+
+
+async def test_regenerate_and_stop_refuse_what_they_cannot_do(pods, model):
+    model.scripts = [Script(("text", "x"), ("hang",))]
+    ann, room, door, sent = await ask(pods, model)
+    piece = await door.event("stream")
+    with pytest.raises(Refused, match=r"generation\.running"):
+        await door.ask("regenerate", {"messageId": piece["messageId"]})
+    for command in ("stop", "regenerate"):
+        with pytest.raises(Refused, match=r"message\.not_an_answer"):
+            await door.ask(command, {"messageId": sent["messageId"]})
+
+
+@pytest.mark.parametrize("status", [429, 500, 503])
+async def test_a_busy_provider_is_asked_again_before_the_first_token(pods, model, status):
+    model.scripts = [Script(("status", status, {"Retry-After": "0.2"})), Script(("text", "이제 돼요"), ("usage", 1, 1))]
+    _, _, door, sent = await ask(pods, model)
+    answer = await door.answer_to(sent["messageId"])
+    assert answer["status"] == "complete" and answer["text"] == "이제 돼요" and len(model.calls) == 2
+
+
+async def test_nothing_is_retried_after_the_first_token(pods, model):
+    model.scripts = [Script(("text", "반쯤 "), ("cut",)), Script(("text", "never"))]
+    _, _, door, sent = await ask(pods, model)
+    answer = await door.answer_to(sent["messageId"])
+    assert answer["status"] == "failed" and answer["text"] == "반쯤 " and answer["error"]["code"] == "generation.failed" or (
+        answer["error"]["code"] == "bot.provider_unavailable"
+    )
+    assert len(model.calls) == 1
+
+
+async def test_a_fallback_model_answers_when_the_first_cannot(pods, model):
+    model.scripts = [Script(("status", 401)), Script(("text", "대신 답해요"), ("usage", 1, 1))]
+    _, _, door, sent = await ask(
+        pods, model, provider="openai", fallback_models=("anthropic:c2",), **model.anthropic
+    )
+    answer = await door.answer_to(sent["messageId"])
+    assert answer["text"] == "대신 답해요" and answer["model"] == "c2" and model.calls[1]["model"] == "c2"
+
+
+@pytest.mark.parametrize("steps", [(("status", 401),), (("status", 400),), (("raw", b"data: {nonsense\n\n"),), (("text", ""),)])
+async def test_a_failure_tells_a_person_what_happened_and_no_secret(pods, model, steps):
+    model.scripts = [Script(*steps)]
+    ann, _, door, sent = await ask(pods, model, provider_retries=0)
+    answer = await door.answer_to(sent["messageId"])
+    assert answer["status"] == "failed" and answer["text"] == ""
+    shown = str(answer)
+    assert "sk-" not in shown and "Traceback" not in shown and "127.0.0.1" not in shown
+    assert len(answer["error"]["message"]) > 10
+    groups = await ann.get("/admin/errors")
+    assert groups["items"][0]["kind"] == answer["error"]["code"] and "sk-" not in str(groups)
+
+
+async def test_a_model_that_does_not_begin_or_falls_silent_times_out(pods, model):
+    model.scripts = [Script(("hang",))]
+    ann, room, door, sent = await ask(
+        pods, model, first_token_timeout_s=0.3, stall_timeout_s=0.3, provider_retries=0
+    )
+    answer = await door.answer_to(sent["messageId"])
+    assert (answer["status"], answer["error"]["code"]) == ("failed", "generation.timeout")
+    model.scripts = [Script(("text", "시작은 "), ("hang",))]
+    second = await door.send(room, "다시")
+    answer = await door.answer_to(second["messageId"])
+    assert (answer["status"], answer["text"], answer["error"]["code"]) == ("failed", "시작은 ", "generation.timeout")
+    assert answer["usage"]["estimated"] is True
+
+
+async def test_a_room_with_a_provider_that_is_not_set_up_says_so(pods, model):
+    pod = await pods.start(**model.openai)
+    ann = await pod.person()
+    room = await ann.room(when="always", bot={"provider": "anthropic"})
+    door = await ann.native()
+    await door.join(room)
+    answer = await door.answer_to((await door.send(room, "?"))["messageId"])
+    assert answer["error"]["code"] == "bot.provider_unavailable" and "usage" not in answer
+
+
+@pytest.mark.parametrize(
+    ("when", "text", "answered"),
+    [
+        ("always", "안녕", True),
+        ("off", "@Maru 안녕", False),
+        ("mention", "안녕", False),
+        ("mention", "hey @mARU, 안녕", True),
+    ],
+)
+async def test_who_is_answered(pods, when, text, answered):
+    pod = await pods.start()
+    ann = await pod.person()
+    room = await ann.room(when=when)
+    door = await ann.native()
+    await door.join(room)
+    sent = await door.send(room, text)
+    page = await ann.get(f"/rooms/{room}/messages")
+    assert [m.get("replyTo") for m in page["messages"]] == ([None, sent["messageId"]] if answered else [None])
+
+
+async def test_a_reply_to_the_bot_is_a_mention(pods):
+    pod = await pods.start()
+    ann = await pod.person()
+    room = await ann.room(when="mention")
+    door = await ann.native()
+    await door.join(room)
+    first = await door.answer_to((await door.send(room, "@maru?"))["messageId"])
+    sent = await door.send(room, "왜요?", replyTo=first["id"])
+    assert (await door.answer_to(sent["messageId"]))["status"] == "complete"
+
+
+async def test_edits_and_repeats_make_no_second_answer(pods, model):
+    ann, room, door, sent = await ask(pods, model, text="하나")
+    await door.answer_to(sent["messageId"])
+    await door.ask("edit", {"messageId": sent["messageId"], "text": "하나 반"})
+    again = await door.send(room, "둘", clientId="k")
+    await door.answer_to(again["messageId"])
+    repeat = await door.send(room, "다른 글", clientId="k")
+    assert repeat["duplicate"] is True and repeat["messageId"] == again["messageId"]
+    page = await ann.get(f"/rooms/{room}/messages")
+    assert len(page["messages"]) == 4
+
+
+async def test_deleting_a_running_answer_stops_it_first(pods, model):
+    model.scripts = [Script(("text", "비밀"), ("hang",))]
+    ann, room, door, sent = await ask(pods, model)
+    piece = await door.event("stream")
+    await door.ask("delete", {"messageId": piece["messageId"]})
+    gone = await door.event("message", id=piece["messageId"], deleted=True)
+    assert gone["text"] == "" and "reasoning" not in gone and "model" not in gone
+    async with asyncio.timeout(3):
+        while model.open:
+            await asyncio.sleep(0.01)
+    after = await door.send(room, "다음")
+    assert (await door.answer_to(after["messageId"]))["status"] == "complete"
+    assert (await ann.get(f"/messages/{piece['messageId']}"))["deleted"] is True
+
+
+async def test_who_joins_in_mid_answer_gets_the_text_so_far_and_the_next_piece(pods, model):
+    gate = asyncio.Event()
+    model.scripts = [Script(("text", "하나 "), ("text", "둘 "), ("wait", gate), ("text", "셋"), ("usage", 1, 1))]
+    ann, room, door, sent = await ask(pods, model)
+    await door.wait(lambda d: "".join(p["token"] for p in d.named("stream")) == "하나 둘 ")
+    late = await ann.native()
+    joined = await late.join(room)
+    (running,) = joined["streams"]
+    assert running["text"] == "하나 둘 " and running["attempt"] == 1
+    gate.set()
+    answer = await late.final(running["messageId"])
+    pieces = late.named("stream")
+    assert pieces[0]["n"] == running["next"]
+    assert running["text"] + "".join(p["token"] for p in pieces) == answer["text"] == "하나 둘 셋"
+
+
+async def test_an_answer_of_a_dead_worker_is_made_by_another_under_a_higher_attempt(pods, model):
+    model.scripts = [Script(("text", "헌 "), ("hang",)), Script(("text", "새 답"), ("usage", 1, 1))]
+    ann, room, door, sent = await ask(pods, model, lease_s=1)
+    piece = await door.event("stream")
+    worker = ann.pod.services.generation
+    (answer,) = worker._running.values()
+    # As if the process had stopped: no heartbeat, no writes.
+    worker._running.clear()
+    other = await pods.start(**model.openai, lease_s=1)
+    bob_door = await ann.native(other)
+    await bob_door.join(room)
+    final = await bob_door.final(piece["messageId"])
+    assert (final["text"], final["attempt"]) == ("새 답", 2)
+    # The one that was only paused wakes up: nothing that it writes counts.
+    answer.halt()
+    await asyncio.wait([answer.task], timeout=5)
+    assert (await ann.get(f"/messages/{piece['messageId']}"))["text"] == "새 답"
+
+
+async def test_a_drain_hands_the_lease_back_at_once(pods, model):
+    model.scripts = [Script(("text", "헌 "), ("hang",)), Script(("text", "새 답"), ("usage", 1, 1))]
+    ann, room, door, sent = await ask(pods, model, drain_s=0.1)
+    piece = await door.event("stream")
+    other = await pods.start(**model.openai)
+    there = await ann.native(other)
+    await there.join(room)
+    await ann.pod.services.generation.drain(0.1)
+    final = await there.final(piece["messageId"], limit_s=5)
+    assert (final["text"], final["attempt"]) == ("새 답", 2)
+
+
+async def test_a_room_without_a_name_is_named_after_its_first_exchange(pods):
+    pod = await pods.start()
+    ann = await pod.person()
+    room = await ann.post("/rooms", {})
+    assert room["name"] == ""
+    door = await ann.native()
+    await door.join(room["id"])
+    await door.send(room["id"], "제주 여행 일정 짜 줘\n3박 4일")
+    named = await door.event("room", id=room["id"])
+    assert named["name"] == "제주 여행 일정 짜 줘"
