@@ -109,6 +109,7 @@ class ApiHandler(RequestHandler):
         self.identity: Identity | None = None
         self._received = bytearray()
         self._too_large = False
+        self._refusal: ChatError | None = None
 
     def set_default_headers(self) -> None:
         self.set_header("Content-Type", "application/json")
@@ -127,9 +128,9 @@ class ApiHandler(RequestHandler):
                 if route.who == "admin" and self.identity.role != "admin":
                     raise Forbidden("auth.forbidden", "Only administrators may do this.")
             except ChatError as error:
-                write_problem(self, error)
+                self._refusal = error  # told once the body is read: who answers earlier breaks the connection
             except DatabaseUnavailable:
-                write_problem(self, unavailable())
+                self._refusal = unavailable()
 
     def _allow_origin(self) -> None:
         if "Origin" in self.request.headers and listed_origin(self.request, self.services.settings):
@@ -174,6 +175,8 @@ class ApiHandler(RequestHandler):
             self.send_error(405)
             return
         try:
+            if self._refusal is not None:
+                raise self._refusal
             if self._too_large:
                 most = self.services.settings.max_body_bytes
                 raise Invalid("request.too_large", f"A body has at most {most:,} bytes.")
@@ -228,7 +231,9 @@ class ApiHandler(RequestHandler):
 
     def _body(self, kind: type[Struct]) -> Any:
         if not self._received:
-            raise BadRequest("A JSON body is needed.")
+            if required(kind):
+                raise BadRequest("A JSON body is needed.")
+            return kind()
         sort = self.request.headers.get("Content-Type", "").partition(";")[0].strip().lower()
         if sort != "application/json":
             raise Invalid("request.unsupported_media", "The body must be application/json.")
@@ -260,6 +265,11 @@ def nothing_here() -> NotFound:
 
 
 # -- pieces that many routes share
+
+
+def required(kind: type[Struct]) -> bool:
+    """Has a body of this type a field that can't be left out?"""
+    return any(field.required for field in msgspec.structs.fields(kind))
 
 
 def cursor_of(*key: Any) -> str:

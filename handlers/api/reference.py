@@ -8,7 +8,7 @@ import msgspec
 from msgspec import Struct
 
 from handlers import protocol
-from handlers.api.base import Call, Route
+from handlers.api.base import Call, Route, required
 from handlers.api.problems import Problem
 from services.realtime.events import EVENTS, Error
 
@@ -96,7 +96,7 @@ def operation(route: Route) -> dict[str, Any]:
     if parameters:
         found["parameters"] = parameters
     if route.body is not None:
-        found["requestBody"] = {"required": True, "content": {"application/json": {"schema": ref(route.body)}}}
+        found["requestBody"] = {"required": required(route.body), "content": {"application/json": {"schema": ref(route.body)}}}
     found["responses"] = responses_of(route)
     found["security"] = [{"bearer": []}, {"cookie": []}] if route.who is not None else []
     return found
