@@ -77,15 +77,20 @@ def token_of(request: HTTPServerRequest) -> str | None:
     return None
 
 
-async def bearer_of(request: HTTPServerRequest, services: Services, token: str | None = None) -> Identity:
-    """Who asks. Raises AuthError; Forbidden when a cookie comes with a foreign page's request."""
+async def bearer_of(
+    request: HTTPServerRequest, services: Services, token: str | None = None, *, opens_socket: bool = False
+) -> Identity:
+    """Who asks, by the token shown, else by that of the request, else by its cookie.
+
+    Raises AuthError; Forbidden when a cookie comes with a foreign page's request.
+    """
     token = token if token is not None else token_of(request)
     if token is not None:
         return await services.accounts.by_token(token)
     cookie = request.cookies.get(COOKIE)
     if cookie is None or not cookie.value:
         raise AuthError("auth.missing", "Sign in first.")
-    changes = request.method not in SAFE or request.headers.get("Upgrade", "").lower() == "websocket"
+    changes = request.method not in SAFE or opens_socket
     # A browser sends the cookie whoever made it ask. Only our own pages, or listed ones, may act with it.
     if changes and not (
         same_origin(request) or ("Origin" in request.headers and listed_origin(request, services.settings))

@@ -8,7 +8,9 @@ from tornado.web import url
 from handlers.api import admin, auth, health, messages, reference, rooms
 from handlers.api.base import ApiHandler, Route
 from handlers.connection import Dispatch
+from handlers.engine import EngineHandler
 from handlers.pages import page_routes
+from handlers.socketio_shim import SocketIODoor
 from handlers.websocket import NativeSocket
 from services.container import Services
 
@@ -26,6 +28,7 @@ def api_routes(services: Services) -> list[Any]:
 
 def all_routes(services: Services, dispatch: Dispatch) -> list[Any]:
     return [
+        url(r"/socket\.io/", EngineHandler, {"engine": SocketIODoor(services, dispatch).server.eio}),
         url("/ws", NativeSocket, {"services": services, "dispatch": dispatch}),
         *page_routes(services),
         *api_routes(services),

@@ -81,7 +81,7 @@ class NativeSocket(WebSocketHandler):
         try:
             if not origin_allowed(self.request, self.services.settings):
                 raise Forbidden("auth.forbidden", "This origin may not connect.")
-            self._identity = await bearer_of(self.request, self.services)
+            self._identity = await bearer_of(self.request, self.services, opens_socket=True)
             if self.services.sockets.draining:
                 raise Unavailable("unavailable", "This server is restarting.", retryable=True)
             self._held.enter_context(self.services.sockets.opening(self._identity.user_id))

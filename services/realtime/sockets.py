@@ -37,6 +37,7 @@ class Sockets:
         self._opening: Counter[str] = Counter()
         self._all: dict[Socket, None] = {}
         self.draining = False
+        self.on_drain: list[Callable[[], None]] = []
         self.opened: Counter[str] = Counter()
 
     def count(self, door: str) -> int:
@@ -90,6 +91,8 @@ class Sockets:
     async def drain(self, code: int, reason: str, pause: Callable[[], float] = random.random) -> None:
         """Send everybody away, in batches, so that they do not all knock at the next pod in the same moment."""
         self.draining = True
+        for stop_accepting in self.on_drain:
+            stop_accepting()
         everybody = list(self._all)
         for start in range(0, len(everybody), DRAIN_BATCH):
             for socket in everybody[start : start + DRAIN_BATCH]:

@@ -1,0 +1,3 @@
+from tests.handlers.engine.serving import serve
+
+__all__ = ["serve"]
