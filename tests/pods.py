@@ -3,7 +3,7 @@
 import asyncio
 import itertools
 import json
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from typing import Any
 
@@ -243,6 +243,9 @@ class Pod:
         self.url = f"http://127.0.0.1:{port}"
         self.http = http
         self._stack = stack
+
+    def at_close(self, call: Callable[[], Awaitable[None]]) -> None:
+        self._stack.push_async_callback(call)
 
     async def call(
         self, method: str, path: str, body: Any = None, *, token: str | None = None, **given: Any
