@@ -30,7 +30,7 @@ from urllib.parse import quote
 
 from models import embedded_host as host
 from models.embedded_account import Account, choose_account, find_programs, named_user_prefix, reachable_programs
-from models.embedded_child import Child, Watch, last_fault
+from models.embedded_child import Child, Watch, last_fault, trim_log
 from models.embedded_host import EmbeddedError
 
 __all__ = ["EmbeddedError", "EmbeddedPostgres", "running_url"]
@@ -141,6 +141,10 @@ class EmbeddedPostgres:
                     os.close(lock)
             self._own_lock = self._server_lock = -1
 
+    def trim_log(self) -> None:
+        """Moves the log aside when it is long. Each start does it; a pod that runs for months calls it now and then."""
+        trim_log(self.data_dir / "postgres.log")
+
     def __enter__(self) -> str:
         return self.start()
 
@@ -153,8 +157,8 @@ class EmbeddedPostgres:
         with contextlib.suppress(FileExistsError):
             self.data_dir.mkdir(mode=0o700, parents=True)
         self._own_folder()
-        self._refuse_strange_data()
         account = choose_account(self.data_dir, self.cluster)
+        self._refuse_strange_data()
         install = find_programs(MAJOR)
         programs = reachable_programs(install, account)
         self._take_over()

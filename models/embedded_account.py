@@ -149,15 +149,13 @@ def _usable(install: Path, account: Account) -> bool:
 def _runs(command: list[str], account: Account) -> bool:
     try:
         done = subprocess.run(command, capture_output=True, cwd="/", env=environment(), timeout=60, **account.popen())
-    except PermissionError as error:
-        if error.filename == command[0] or error.errno == errno.EACCES:
-            return False
-        raise EmbeddedError(
-            f"This root may not become another user ({error.strerror}): start as an ordinary user."
-        ) from None
     except OSError as error:
-        if error.errno == errno.EINVAL:
-            raise EmbeddedError(f"This root has no user number {account.uid}: start as an ordinary user.") from None
+        # EACCES: the program is out of reach. These two: the change of user itself was refused, in a container that
+        # took the right to it or knows no such number.
+        if error.errno in (errno.EPERM, errno.EINVAL):
+            raise EmbeddedError(
+                f"This root may not become user number {account.uid}, and Postgres refuses root: start as an ordinary user."
+            ) from None
         return False
     return done.returncode == 0
 
@@ -177,6 +175,9 @@ def _copy_programs(install: Path, target: Path) -> None:
                 path = os.path.join(folder, name)
                 os.chmod(path, 0o755 if os.stat(path).st_mode & stat.S_IXUSR else 0o644)
         os.sync()
-        draft.rename(target)
+        with contextlib.suppress(OSError):
+            draft.rename(target)  # fails when another Maru was faster: then its copy is as good
+        if not target.exists():
+            raise OSError(errno.EIO, "the programs could not be copied", str(target))
     finally:
         shutil.rmtree(draft, ignore_errors=True)
