@@ -38,7 +38,12 @@ class Wire(Protocol):
     def unsent(self) -> int:
         """Bytes that wait in this process."""
 
-    def event(self, event: Event) -> None: ...
+    def event(self, event: Event) -> bool:
+        """Send at once. False, and nothing is sent: something waits before it."""
+
+    def queue(self, event: Event) -> None:
+        """Send behind what waits."""
+
     def reply(self, command_id: Any, data: Reply) -> None: ...
     def error(self, command_id: Any, error: Error) -> None: ...
     def close(self, code: int, reason: str) -> None: ...
@@ -94,19 +99,20 @@ class Connection:
     # -- what it is told
 
     def deliver(self, event: Event) -> None:
-        """Tell the client; a slow one loses pieces first, and is closed when too much waits."""
-        if self.closed:
+        """Tell the client. The hot path: once for every reader of every event."""
+        if not self.closed and not self.wire.event(event):
+            self._behind(event)
+
+    def _behind(self, event: Event) -> None:
+        """Something waits for this client already: it loses pieces first, and is closed when too much waits."""
+        unsent = self.wire.unsent
+        if event.droppable and unsent > self.limit // PIECES_ROOM:
             return
-        wire = self.wire
-        unsent = wire.unsent
-        if unsent:
-            if event.droppable and unsent > self.limit // PIECES_ROOM:
-                return
-            if unsent + len(event.data) > self.limit:
-                self._services.counts.slow_closes += 1
-                self.end(protocol.SLOW, "too slow")
-                return
-        wire.event(event)
+        if unsent + len(event.data) > self.limit:
+            self._services.counts.slow_closes += 1
+            self.end(protocol.SLOW, "too slow")
+            return
+        self.wire.queue(event)
 
     def forget_room(self, room_id: str) -> None:
         """Stop reading a room: left, or no longer allowed."""

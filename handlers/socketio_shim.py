@@ -45,7 +45,15 @@ class SocketIOWire:
     def unsent(self) -> int:
         return self._session.unsent
 
-    def event(self, event: Event) -> None:
+    def event(self, event: Event) -> bool:
+        session = self._session
+        if session.unsent:
+            return False
+        frame, packet = event.frames.get(socketio_frame) or event.frame(socketio_frame)
+        session.send_text(frame, packet)
+        return True
+
+    def queue(self, event: Event) -> None:
         self._session.send_text(*event.frame(socketio_frame))
 
     def reply(self, command_id: Any, data: protocol.Reply) -> None:
@@ -67,7 +75,7 @@ class SocketIOWire:
         return True  # Engine.IO has a heartbeat of its own
 
     async def drained(self, limit: int) -> None:
-        while self._session.unsent > limit and self._session.open:
+        while self._session.unsent > limit and self._session.open:  # noqa: ASYNC110 nobody signals it
             await asyncio.sleep(0.01)
 
 

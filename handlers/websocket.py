@@ -41,7 +41,10 @@ class NativeWire:
     def unsent(self) -> int:
         return self._writer.unsent
 
-    def event(self, event: Event) -> None:
+    def event(self, event: Event) -> bool:
+        return self._writer.direct(event.frames.get(native_frame) or event.frame(native_frame))
+
+    def queue(self, event: Event) -> None:
         self._writer.write(event.frame(native_frame))
 
     def reply(self, command_id: Any, data: protocol.Reply) -> None:
@@ -64,7 +67,7 @@ class NativeWire:
         return True
 
     async def drained(self, limit: int) -> None:
-        while self._writer.unsent > limit and not self._writer.closed:
+        while self._writer.unsent > limit and not self._writer.closed:  # noqa: ASYNC110 nobody signals it
             await asyncio.sleep(0.01)
 
 

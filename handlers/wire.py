@@ -31,37 +31,41 @@ class FrameWriter:
     connection: Tornado's protocol object; once it has sent its CLOSE frame nothing may follow.
     """
 
-    __slots__ = ("_connection", "_direct", "_stream")
+    __slots__ = ("_connection", "_plain", "_stream")
 
     def __init__(self, stream: IOStream, connection: Any) -> None:
         self._stream = stream
         self._connection = connection
         # An SSLIOStream's socket encrypts on its own terms, a compressor changes every frame.
-        self._direct = type(stream) is IOStream and getattr(connection, "_compressor", None) is None
+        self._plain = type(stream) is IOStream and getattr(connection, "_compressor", None) is None
 
     def write(self, frame: bytes) -> None:
         """Send or queue one complete frame. A broken socket closes its own stream only; never raises."""
+        if not self.direct(frame):
+            self._stream.write(frame)
+
+    def direct(self, frame: bytes) -> bool:
+        """Send the frame if nothing waits before it; what the kernel does not take is queued. False: something waits."""
         stream = self._stream
         if stream._closed or self._connection.server_terminated:
-            return
-        rest: bytes | memoryview = frame
-        if self._direct and not stream._write_buffer:
-            try:
-                sent = stream.socket.send(frame)
-            except BlockingIOError:
-                sent = 0
-            except OSError as error:
-                stream.close((type(error), error, error.__traceback__))
-                return
-            if sent == len(frame):
-                return
-            rest = memoryview(frame)[sent:]
-        stream.write(rest)
+            return True
+        if not self._plain or stream._write_buffer._size:
+            return False
+        try:
+            sent = stream.socket.send(frame)
+        except BlockingIOError:
+            return False
+        except OSError as error:
+            stream.close((type(error), error, error.__traceback__))
+            return True
+        if sent != len(frame):
+            stream.write(memoryview(frame)[sent:])
+        return True
 
     @property
     def unsent(self) -> int:
         """Bytes that wait in this process; what the kernel holds is not counted."""
-        return len(self._stream._write_buffer)
+        return self._stream._write_buffer._size
 
     @property
     def closed(self) -> bool:

@@ -32,9 +32,9 @@ UUID_TEXT = extensions.new_type((2950,), "UUID_TEXT", lambda value, cursor: valu
 UUID_TEXTS = extensions.new_array_type((2951,), "UUID_TEXTS", UUID_TEXT)
 
 
-class Postgres(PostgresqlDatabase):  # type: ignore[misc]
+class Postgres(PostgresqlDatabase):  # type: ignore[misc,unused-ignore]
     def _connect(self) -> Any:
-        connection = super()._connect()
+        connection = super()._connect()  # type: ignore[misc]
         extensions.register_type(UUID_TEXT, connection)
         extensions.register_type(UUID_TEXTS, connection)
         return connection
@@ -50,7 +50,7 @@ class Sql:
     peewee: the database, for queries made of models (`Model.select().bind(sql.peewee)`).
     """
 
-    def __init__(self, database: PostgresqlDatabase) -> None:
+    def __init__(self, database: Any) -> None:
         self.peewee = database
 
     def rows(self, statement: str, *params: Any) -> list[Row]:
@@ -73,7 +73,7 @@ class Database:
     def __init__(self, url: str, threads: int = 8, statement_timeout_s: float = 15.0) -> None:
         options = f"-c timezone=UTC -c statement_timeout={int(statement_timeout_s * 1000)}"
         parsed = parse(url, unquote_password=True, unquote_user=True)
-        self._peewee = Postgres(
+        self._peewee: Any = Postgres(
             parsed.pop("database"), connect_timeout=10, options=options, application_name="maru", **parsed
         )
         self._sql = Sql(self._peewee)
@@ -86,17 +86,20 @@ class Database:
 
         Raises DatabaseUnavailable when Postgres is out of reach; a retry is safe only when `fn` may run twice.
         """
-        return await self._hop(self._transaction, fn, args, kwargs)
+        done: T = await self._hop(self._transaction, fn, args, kwargs)
+        return done
 
     async def run_snapshot(self, fn: Callable[Concatenate[Sql, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Like `run`, for several reads that must agree: all see the same moment (REPEATABLE READ, read only)."""
-        return await self._hop(self._snapshot, fn, args, kwargs)
+        done: T = await self._hop(self._snapshot, fn, args, kwargs)
+        return done
 
     async def run_bare(self, fn: Callable[Concatenate[Sql, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Like `run`, without a transaction around it: for one statement, or for code with its own BEGIN."""
-        return await self._hop(self._bare, fn, args, kwargs)
+        done: T = await self._hop(self._bare, fn, args, kwargs)
+        return done
 
-    async def _hop(self, how: Callable[..., T], fn: Any, args: Any, kwargs: Any) -> T:
+    async def _hop(self, how: Callable[..., Any], fn: Any, args: Any, kwargs: Any) -> Any:
         self._loop_thread = threading.get_ident()
         self.waiting += 1
         try:
@@ -107,7 +110,8 @@ class Database:
 
     def call(self, fn: Callable[Concatenate[Sql, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """The same on the calling thread, for scripts and start-up. Refused on the event loop's thread."""
-        return self._transaction(fn, args, kwargs)
+        done: T = self._transaction(fn, args, kwargs)
+        return done
 
     def _transaction(self, fn: Any, args: Any, kwargs: Any) -> Any:
         with self._connection(), self._peewee.atomic():

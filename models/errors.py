@@ -8,7 +8,7 @@ from models.database import Sql
 
 class Group(NamedTuple):
     kind: str
-    count: int
+    times: int
     first_at: datetime
     last_at: datetime
     example: str

@@ -117,7 +117,7 @@ def renew_all(sql: Sql, work: Sequence[tuple[Fence, int, int, str]], lease_s: fl
         *flat(values),
         lease_s,
     )
-    held = dict(found)
+    held: dict[str, str | None] = {row[0]: row[1] for row in found}
     return [Lease(fence.message_id in held, held.get(fence.message_id)) for fence, *_ in work]
 
 

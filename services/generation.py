@@ -351,8 +351,9 @@ class Generation:
         if row is None:
             return
         self._bus.publish(row.room_id, Event("message", view(row)))
-        first = status == "complete" and answer.job.room_name is None and question is not None
-        if first and await self._db.run(rooms.name_if_unnamed, row.room_id, title(question.content)):
+        if status != "complete" or answer.job.room_name is not None or question is None:
+            return
+        if await self._db.run(rooms.name_if_unnamed, row.room_id, title(question.content)):
             self._named()
 
     # -- leases and stops

@@ -42,7 +42,7 @@ async def delete_user(call: Call) -> None:
 async def faults(call: Call) -> types.Faults:
     found = await call.services.faults()
     return types.Faults(
-        [types.FaultGroup(g.kind, g.count, timestamp(g.first_at), timestamp(g.last_at), g.example) for g in found]
+        [types.FaultGroup(g.kind, g.times, timestamp(g.first_at), timestamp(g.last_at), g.example) for g in found]
     )
 
 

@@ -282,7 +282,7 @@ def from_cursor(text: str | UnsetType, *kinds: Any) -> Any:
         return None
     try:
         raw = base64.urlsafe_b64decode(str(text) + "=" * (-len(str(text)) % 4))
-        key = msgspec.json.decode(raw, type=tuple[kinds])  # type: ignore[valid-type]
+        key = msgspec.json.decode(raw, type=tuple.__class_getitem__(kinds))
     except (ValueError, msgspec.DecodeError, RecursionError):
         raise BadRequest("This cursor is not one that was given out.", "cursor") from None
     if any(isinstance(part, str) and "\0" in part for part in key):

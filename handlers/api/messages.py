@@ -4,7 +4,8 @@ import msgspec
 
 from handlers import dispatch, protocol
 from handlers.api import types
-from handlers.api.base import BadRequest, Call, Route, or_none
+from handlers.api.base import Call, Route, or_none
+from handlers.api.problems import BadRequest
 from services.realtime.events import Message, encode, timestamp
 
 

@@ -96,7 +96,10 @@ def operation(route: Route) -> dict[str, Any]:
     if parameters:
         found["parameters"] = parameters
     if route.body is not None:
-        found["requestBody"] = {"required": required(route.body), "content": {"application/json": {"schema": ref(route.body)}}}
+        found["requestBody"] = {
+            "required": required(route.body),
+            "content": {"application/json": {"schema": ref(route.body)}},
+        }
     found["responses"] = responses_of(route)
     found["security"] = [{"bearer": []}, {"cookie": []}] if route.who is not None else []
     return found

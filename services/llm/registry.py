@@ -27,7 +27,8 @@ class Models:
             self._providers["anthropic"] = Anthropic(key, settings.anthropic_base_url, settings.anthropic_model)
         if not self._providers or settings.default_provider == "demo" or "demo:demo" in settings.fallback_models:
             self._providers["demo"] = Demo(settings.demo_token_ms)
-        self.default = settings.default_provider or next(iter(self._providers))
+        chosen: str | None = settings.default_provider
+        self.default = chosen or next(iter(self._providers))
         self._fallbacks = [
             (name, model) for name, _, model in (word.partition(":") for word in settings.fallback_models)
         ]
@@ -45,7 +46,8 @@ class Models:
 
         Raises ProviderError when there is nothing to try.
         """
-        wanted: list[tuple[str, str | None]] = [(bot.provider or self.default, bot.model), *self._fallbacks]
+        first: str = bot.provider or self.default
+        wanted: list[tuple[str, str | None]] = [(first, bot.model), *self._fallbacks]
         found: list[Choice] = []
         for name, model in wanted:
             provider = self._providers.get(name)

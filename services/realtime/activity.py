@@ -4,10 +4,9 @@ A hint that makes a room list live; `GET /rooms` is the truth.
 """
 
 import asyncio
-from collections import defaultdict
 
-from services.realtime.events import Activity, Event, RoomActivity
-from services.realtime.registry import Client, Registry
+from services.realtime.events import Event, RoomActivity, encode
+from services.realtime.registry import Registry
 
 EVERY_S = 1.0
 
@@ -29,15 +28,29 @@ class Activities:
     def _flush(self) -> None:
         self._timer = None
         moved, self._moved = self._moved, {}
-        told: defaultdict[Client, list[RoomActivity]] = defaultdict(list)
-        for room_id, (last_seq, mentions) in moved.items():
-            for user_id in self._registry.users_in(room_id):
-                for client in self._registry.clients(user_id):
-                    if room_id not in client.joined:
-                        mentioned = bool(mentions) and "@" + client.identity.name.lower() in mentions
-                        told[client].append(RoomActivity(room_id, last_seq, mentioned))
-        for client, rooms in told.items():
-            client.deliver(Event("activity", Activity(rooms)))
+        users = {user_id for room_id in moved for user_id in self._registry.users_in(room_id)}
+        # A room's entry is the same for nearly everybody: encoded once, not once a connection.
+        plain = {room_id: encode(RoomActivity(room_id, last, False)) for room_id, (last, _) in moved.items()}
+        for user_id in users:
+            rooms = self._registry.rooms(user_id) & moved.keys()
+            entries = {room_id: self._entry(user_id, room_id, moved[room_id], plain) for room_id in rooms}
+            events: dict[frozenset[str], Event] = {}  # devices that read the same rooms are told the same
+            for client in self._registry.clients(user_id):
+                unread = frozenset(rooms - client.joined)
+                if not unread:
+                    continue
+                if unread not in events:
+                    body = b",".join([entries[room_id] for room_id in unread])
+                    events[unread] = Event("activity", b'{"rooms":[' + body + b"]}")
+                client.deliver(events[unread])
+
+    def _entry(self, user_id: str, room_id: str, what: tuple[int, str], plain: dict[str, bytes]) -> bytes:
+        last_seq, mentions = what
+        if mentions:
+            names = {client.identity.name.lower() for client in self._registry.clients(user_id)}
+            if any("@" + name in mentions for name in names):
+                return encode(RoomActivity(room_id, last_seq, True))
+        return plain[room_id]
 
     def close(self) -> None:
         if self._timer is not None:

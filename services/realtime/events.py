@@ -20,9 +20,10 @@ encode = msgspec.json.Encoder().encode
 
 def timestamp(at: datetime) -> str:
     """RFC 3339 in UTC with exactly three decimals; msgspec would write six or none."""
-    if at.tzinfo is not None and at.tzinfo is not UTC and at.utcoffset():
-        at = at.astimezone(UTC)
-    return f"{at.year:04d}-{at.month:02d}-{at.day:02d}T{at.hour:02d}:{at.minute:02d}:{at.second:02d}.{at.microsecond // 1000:03d}Z"
+    text = at.isoformat(timespec="milliseconds")
+    if not text.endswith("+00:00"):
+        text = at.astimezone(UTC).isoformat(timespec="milliseconds")
+    return text[:-6] + "Z"
 
 
 class Wire(Struct, omit_defaults=True, rename="camel"):
@@ -201,27 +202,30 @@ EVENTS: dict[str, type[Wire]] = {
 class Event:
     """One event, encoded once for all its readers.
 
-    data: the JSON of its data. Complete frames are made when the first reader of a door needs them, by whoever knows
-    how: the door gives `frame` its maker, so that this module need not know frames.
+    data: the JSON of its data. frames: complete frames, each made when the first reader of a door needs it, by whoever
+    knows how (`frame`), so that this module need not know frames.
     origin: the connection that is not told (it typed itself). only_user: the one user who is.
     """
 
-    __slots__ = ("_frames", "changed_seq", "data", "droppable", "message", "name", "only_user", "origin", "stream")
+    __slots__ = ("changed_seq", "data", "droppable", "frames", "message", "name", "only_user", "origin", "stream")
 
-    def __init__(self, name: str, body: Wire, *, origin: str | None = None, only_user: str | None = None) -> None:
+    def __init__(
+        self, name: str, body: Wire | bytes, *, origin: str | None = None, only_user: str | None = None
+    ) -> None:
+        """body: bytes when its JSON is made already."""
         self.name = name
-        self.data: bytes = encode(body)
+        self.data: bytes = body if isinstance(body, bytes) else encode(body)
         self.origin = origin
         self.only_user = only_user
         self.message: Message | None = body if isinstance(body, Message) else None
         self.stream: Stream | None = body if isinstance(body, Stream) else None
         self.changed_seq: int = self.message.changed_seq if self.message else 0
         self.droppable = self.stream is not None
-        self._frames: dict[Any, Any] = {}
+        self.frames: dict[Any, Any] = {}
 
     def frame(self, make: Callable[["Event"], Any]) -> Any:
         """What `make` makes of this event; made once, then kept."""
-        made = self._frames.get(make)
+        made = self.frames.get(make)
         if made is None:
-            made = self._frames[make] = make(self)
+            made = self.frames[make] = make(self)
         return made

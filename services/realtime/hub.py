@@ -25,8 +25,9 @@ class Reader(Protocol):
     """A connection, as far as the hub knows it. `deliver` never waits and never raises."""
 
     id: str
-    user_id: str
 
+    @property
+    def user_id(self) -> str: ...
     def deliver(self, event: Event) -> None: ...
 
 

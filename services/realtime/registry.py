@@ -15,10 +15,11 @@ class Client(Protocol):
     """A connection, as far as services know it. Nothing here waits or raises."""
 
     id: str
-    user_id: str
     identity: Identity
     joined: set[str]
 
+    @property
+    def user_id(self) -> str: ...
     def deliver(self, event: Event) -> None: ...
     def forget_room(self, room_id: str) -> None: ...
     def end(self, code: int, reason: str) -> None: ...
@@ -99,7 +100,7 @@ class Registry:
 
     def rooms(self, user_id: str) -> set[str]:
         user = self._users.get(user_id)
-        return set(user.rooms) if user else set()
+        return user.rooms if user else set()
 
     def users_in(self, room_id: str) -> set[str]:
         """Connected users who are members of the room, joined or not."""

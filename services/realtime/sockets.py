@@ -73,7 +73,7 @@ class Sockets:
     def remove(self, socket: Socket) -> None:
         if self._all.pop(socket, self) is self:
             return
-        rooms = self._registry.rooms(socket.user_id)
+        rooms = set(self._registry.rooms(socket.user_id))
         if self._registry.remove(socket):
             self._presences.went(socket.user_id, rooms)
 
