@@ -157,6 +157,8 @@ def _runs(command: list[str], account: Account) -> bool:
                 f"This root may not become user number {account.uid}, and Postgres refuses root: start as an ordinary user."
             ) from None
         return False
+    except subprocess.TimeoutExpired:
+        return False
     return done.returncode == 0
 
 

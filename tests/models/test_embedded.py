@@ -220,9 +220,10 @@ def test_a_killed_postgres_starts_again_also_while_a_query_of_it_still_runs(data
     endless = threading.Thread(target=ask_in_vain, args=(busy, "SELECT count(*) FROM loops"))
     run(url, "CREATE VIEW loops AS SELECT FROM generate_series(1, 1e9::bigint) a, generate_series(1, 1e9::bigint) b")
     endless.start()
-    assert server.pid is not None
-    os.kill(server.pid, signal.SIGKILL)
-    ends(server.pid)
+    postgres = server.pid
+    assert postgres is not None
+    os.kill(postgres, signal.SIGKILL)
+    ends(postgres)
     server.stop()
     url = server.start()
     try:
