@@ -3,12 +3,14 @@
 import asyncio
 import contextlib
 import errno
+import itertools
 import logging
 import os
 import signal
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from socket import socket
 
 import uvloop
 from tornado.httpserver import HTTPServer
@@ -20,13 +22,13 @@ from config.settings import Settings, SettingsError, load_settings
 from handlers.api.base import NotFoundHandler
 from handlers.dispatch import Dispatcher
 from handlers.routes import all_routes
-from models.embedded import EmbeddedError
-from services.container import Services, open_services
+from models.database import DatabaseUnavailable
+from models.embedded import EmbeddedError, EmbeddedPostgres
+from services.container import Services, open_services, with_database
 
 log = logging.getLogger("maru")
 
 SWITCH_INTERVAL_S = 0.0005
-EXIT_LIMIT_S = 15.0
 
 
 def make_app(services: Services) -> Application:
@@ -41,9 +43,9 @@ def make_app(services: Services) -> Application:
 
 
 @asynccontextmanager
-async def serving(settings: Settings, services: Services) -> AsyncIterator[int]:
-    """Listen; gives the port."""
-    sockets = bind_sockets(settings.port, settings.host, reuse_port=False)
+async def serving(settings: Settings, services: Services, listening: list[socket] | None = None) -> AsyncIterator[int]:
+    """Serve on these sockets, or on new ones; gives the port."""
+    sockets = listening or bind_sockets(settings.port, settings.host)
     # The limit on bodies is the handlers': they answer with a problem instead of a bare 400.
     server = HTTPServer(make_app(services), max_body_size=1 << 26, idle_connection_timeout=75)
     server.add_sockets(sockets)
@@ -56,11 +58,11 @@ async def serving(settings: Settings, services: Services) -> AsyncIterator[int]:
                 await server.close_all_connections()
 
 
-async def run(settings: Settings) -> None:
-    """One pod from start to end."""
+async def run(settings: Settings, listening: list[socket], embedded: EmbeddedPostgres | None) -> int:
+    """One pod from start to end. Returns the exit code."""
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
-    signals = 0
+    signals = code = 0
 
     def ask_to_stop() -> None:
         nonlocal signals
@@ -69,25 +71,42 @@ async def run(settings: Settings) -> None:
             os._exit(130)  # the second Ctrl-C means now
         stop.set()
 
+    async def watch_embedded(postgres: EmbeddedPostgres) -> None:
+        nonlocal code
+        for seconds in itertools.count(1):
+            await asyncio.sleep(1)
+            if postgres.pid is None:
+                print("The embedded Postgres has ended; see postgres.log in DATA_DIR. Stopping.", file=sys.stderr)
+                code = 1
+                stop.set()
+                return
+            if seconds % 3600 == 0:
+                postgres.trim_log()
+
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, ask_to_stop)
 
-    async with open_services(settings, say=say) as services, serving(settings, services) as port:
-        host = f"[{settings.host}]" if ":" in settings.host else settings.host
-        say(f"Maru is at http://{host}:{port}")
-        if services.setup_code:
-            say(f"Set-up code for the first account: {services.setup_code}")
-        log.info("started", extra={"port": port, "model": services.models.default})
-        await stop.wait()
-        log.info("stopping")
-        # 1. Nginx and Kubernetes look at /readyz: 503 from here on, and a moment for them to notice.
-        services.draining = True
-        await asyncio.sleep(settings.drain_grace_s)
-        # 2. Sockets in batches with 1012; running answers get the drain time, then their leases go back.
-        await services.drain()
+    async with open_services(settings) as services:
+        if embedded is not None:
+            services.tasks.spawn(watch_embedded(embedded), "embedded postgres")
+        async with serving(settings, services, listening) as port:
+            host = f"[{settings.host}]" if ":" in settings.host else settings.host
+            say(f"Maru is at http://{host}:{port}")
+            if services.setup_code:
+                say(f"Set-up code for the first account: {services.setup_code}")
+            log.info("started", extra={"port": port, "model": services.models.default})
+            await stop.wait()
+            log.info("stopping")
+            # 1. Nginx and Kubernetes look at /readyz: 503 from here on, and a moment for them to notice.
+            services.draining = True
+            await asyncio.sleep(settings.drain_grace_s)
+            # 2. Sockets in batches with 1012; running answers get the drain time, then their leases go back.
+            if code == 0:
+                await services.drain()
         # 3. No new connections; what is open in HTTP is closed.
-    # 4. Tasks, bus, providers, database, embedded Postgres: in the reverse order of opening.
+    # 4. Tasks, bus, providers, database: in the reverse order of opening. Then `main` stops the embedded Postgres.
     log.info("stopped")
+    return code
 
 
 def say(line: str) -> None:
@@ -104,17 +123,20 @@ def main() -> int:
     # With threads beside the loop, five milliseconds of holding the GIL are a long time.
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     try:
-        uvloop.run(run(settings))
-    except EmbeddedError as error:
+        # Before a database is made for nothing.
+        listening = bind_sockets(settings.port, settings.host)
+    except OSError as error:
+        what = "is taken" if error.errno == errno.EADDRINUSE else f"can't be listened on ({error.strerror})"
+        print(f"{settings.host}:{settings.port} {what}. Choose another with PORT=... or HOST=...", file=sys.stderr)
+        return 1
+    try:
+        with with_database(settings, say=say) as (complete, embedded):
+            return uvloop.run(run(complete, listening, embedded))
+    except (EmbeddedError, DatabaseUnavailable) as error:
         print(error, file=sys.stderr)
         return 1
-    except OSError as error:
-        if error.errno not in (errno.EADDRINUSE, errno.EACCES, errno.EADDRNOTAVAIL):
-            raise
-        what = "is taken" if error.errno == errno.EADDRINUSE else "can't be listened on"
-        print(f"{settings.host}:{settings.port} {what}. Choose another with PORT=...", file=sys.stderr)
-        return 1
-    return 0
+    except KeyboardInterrupt:
+        return 130
 
 
 if __name__ == "__main__":

@@ -2,17 +2,19 @@
 
 import logging
 import secrets
-from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from ipaddress import ip_address
+
+from pydantic import SecretStr
 
 from config.settings import Settings, kept_secret
 from models import accounts as account_rows
 from models import errors as error_rows
 from models import rooms as room_rows
 from models.database import Database
-from models.embedded import EmbeddedPostgres
+from models.embedded import EmbeddedPostgres, running_url
 from services.access import AccessWatch
 from services.accounts import Accounts
 from services.generation import Generation
@@ -65,23 +67,36 @@ class Services:
         await self.generation.drain(self.settings.drain_s)
 
 
-@asynccontextmanager
-async def open_services(
-    settings: Settings, *, work: bool = True, say: Callable[[str], None] = lambda line: None
-) -> AsyncIterator[Services]:
-    """Open the database (embedded if none is named), migrate, and start what runs beside requests.
+@contextmanager
+def with_database(
+    settings: Settings, *, beside: bool = False, say: Callable[[str], None] = lambda line: None
+) -> Iterator[tuple[Settings, EmbeddedPostgres | None]]:
+    """Settings that name a database: the one given, or an embedded one that runs as long as this context.
 
-    work: False for scripts, which answer nobody. say: told in a line what takes long.
+    For the main thread, before there are others: so the kernel ends Postgres when this process is killed.
+    beside: use the one that a running pod has started, if there is one (scripts; a second pod is refused).
+    say: told in a line what takes long. Raises EmbeddedError.
     """
+    if settings.database_url is not None:
+        yield settings, None
+    elif beside and (url := running_url(settings.data_dir)) is not None:
+        yield settings.model_copy(update={"database_url": SecretStr(url)}), None
+    else:
+        embedded = EmbeddedPostgres(settings.data_dir, log=say)
+        with embedded as url:
+            yield settings.model_copy(update={"database_url": SecretStr(url)}), embedded
+
+
+@asynccontextmanager
+async def open_services(settings: Settings, *, work: bool = True) -> AsyncIterator[Services]:
+    """Connect to the database that the settings name (`with_database`), migrate, start what runs beside requests.
+
+    work: False for scripts, which answer nobody.
+    """
+    assert settings.database_url is not None
     async with AsyncExitStack() as stack:
         # 1. Rows.
-        url = settings.database_url.get_secret_value() if settings.database_url else None
-        if url is None:
-            embedded = EmbeddedPostgres(settings.data_dir, log=say)
-            # On this thread, and before others are started: so that the kernel ends Postgres when we are killed.
-            url = embedded.start()
-            stack.callback(embedded.stop)
-        db = Database(url, settings.database_threads, settings.statement_timeout_s)
+        db = Database(settings.database_url.get_secret_value(), settings.database_threads, settings.statement_timeout_s)
         stack.callback(db.close)
         await db.run_bare(lambda sql: db.migrate())
         counts = Counts()
