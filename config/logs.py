@@ -27,5 +27,6 @@ def configure_logs(level: str) -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonLines())
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
-    for name in ("tornado.access", "httpx2", "httpcore2", "openai", "anthropic", "asyncio"):
-        logging.getLogger(name).setLevel(logging.WARNING)
+    # At debug these write statements with their parameters, requests with their bodies, addresses with their secrets.
+    for name in ("tornado.access", "tornado.general", "peewee", "httpx2", "httpcore2", "openai", "anthropic", "asyncio"):
+        logging.getLogger(name).setLevel(max(logging.WARNING, logging.getLevelName(level.upper())))

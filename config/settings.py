@@ -157,3 +157,18 @@ def kept_secret(data_dir: Path, name: str, make_bytes: int = 48) -> str:
         fresh.write_text(json.dumps(kept))
         fresh.replace(path)
     return kept[name]
+
+
+def settings_table() -> str:
+    """README's table, in Markdown."""
+    lines = ["| variable | default | what |", "| --- | --- | --- |"]
+    for name, field in Settings.model_fields.items():
+        default = field.get_default()
+        if default in (None, (), ""):
+            shown = ""
+        elif isinstance(default, bool):
+            shown = f"`{str(default).lower()}`"
+        else:
+            shown = f"`{default}`"
+        lines.append(f"| `{name.upper()}` | {shown} | {field.description} |")
+    return "\n".join(lines)

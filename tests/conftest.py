@@ -13,6 +13,7 @@ from models.embedded import EmbeddedPostgres
 from tests.pods import Pods
 from tests.scripted_model import ScriptedModel
 
+ROOT = Path(__file__).resolve().parent.parent
 TABLES = (
     "users, sessions, refresh_tokens, api_keys, rooms, room_heads, members, invites, messages, message_versions,"
     " message_pieces, message_contexts, access_log, usage, errors, audit"

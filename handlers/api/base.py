@@ -237,10 +237,13 @@ class ApiHandler(RequestHandler):
         sort = self.request.headers.get("Content-Type", "").partition(";")[0].strip().lower()
         if sort != "application/json":
             raise Invalid("request.unsupported_media", "The body must be application/json.")
+        raw = bytes(self._received)
         try:
-            return msgspec.json.decode(bytes(self._received), type=kind)
-        except msgspec.ValidationError as error:
-            raise as_invalid(error) from None
+            try:
+                return msgspec.json.decode(raw, type=kind)
+            except msgspec.ValidationError as error:
+                msgspec.json.decode(raw)  # it stops at the first wrong type; what follows may not even be JSON
+                raise as_invalid(error) from None
         except (msgspec.DecodeError, RecursionError, UnicodeDecodeError, OverflowError) as error:
             raise BadRequest(f"The body is not JSON: {error}") from None
 

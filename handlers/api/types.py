@@ -12,9 +12,13 @@ NAMED = r"\A(?=[\s\S]*\S)[^\x00-\x08\x0b-\x1f\x7f]*\Z"
 
 Name = Annotated[str, Meta(min_length=1, max_length=80, pattern=NAMED)]
 RoomName = Annotated[str, Meta(min_length=1, max_length=100, pattern=NAMED)]
-Email = Annotated[str, Meta(min_length=3, max_length=254, pattern=CLEAN)]
+Email = Annotated[str, Meta(min_length=3, max_length=254, pattern=r"\A[^@\s\x00-\x1f\x7f]+@[^@\s\x00-\x1f\x7f]+\Z")]
 Password = Annotated[str, Meta(min_length=8, max_length=256)]
 AnyPassword = Annotated[str, Meta(max_length=256)]
+# Checked by the service (its own error codes, a limit from the settings); the schema says so all the same.
+Text = Annotated[str, Meta(extra_json_schema={"minLength": 1, "maxLength": 20_000, "pattern": r"\S"})]
+Time = Annotated[str, Meta(extra_json_schema={"format": "date-time"})]
+Uuid = Annotated[str, Meta(extra_json_schema={"format": "uuid"})]
 Secret = Annotated[str, Meta(min_length=1, max_length=500)]
 Limit = Annotated[int, Meta(ge=1, le=200)]
 Seq = Annotated[int, Meta(ge=0, le=2**63 - 1)]
@@ -115,7 +119,7 @@ class Sessions(Listed):
 
 class MakeKey(Body):
     name: Name
-    expires_at: str | UnsetType = UNSET
+    expires_at: Time | UnsetType = UNSET
 
 
 class Key(Answer):
@@ -189,7 +193,7 @@ class MemberList(Listed):
 
 
 class AddMember(Body):
-    user_id: str
+    user_id: Uuid
     role: Role = "member"
 
 
@@ -243,13 +247,13 @@ class Changes(Answer):
 
 
 class PostMessage(Body):
-    text: str
+    text: Text
     client_id: Annotated[str, Meta(min_length=1, max_length=64, pattern=CLEAN)] | UnsetType = UNSET
-    reply_to: str | UnsetType = UNSET
+    reply_to: Uuid | UnsetType = UNSET
 
 
 class EditMessage(Body):
-    text: str
+    text: Text
 
 
 class Version(Answer):

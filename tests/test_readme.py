@@ -1,0 +1,38 @@
+"""What the documents say is true."""
+
+import re
+
+from config.settings import Settings, settings_table
+from tests.conftest import ROOT
+
+README = (ROOT / "README.md").read_text()
+
+
+def test_the_settings_table_is_the_settings():
+    shown = README.split("<!-- settings -->\n")[1].split("\n<!-- /settings -->")[0]
+    assert shown == settings_table(), "run: python -c 'from config.settings import settings_table; print(settings_table())'"
+
+
+def test_every_environment_variable_of_the_contract_is_a_setting():
+    contract = (ROOT.parent / "shared" / "PROTOCOL.md").read_text().split("\nEnvironment:")[1]
+    named = set(re.findall(r"`([A-Z][A-Z0-9_]+)`", contract))
+    assert named - {name.upper() for name in Settings.model_fields} == set()
+
+
+def test_every_file_that_the_documents_link_to_exists():
+    for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md"):
+        for target in re.findall(r"\]\(([^)#]+)\)", (ROOT / name).read_text()):
+            if "://" not in target:
+                assert (ROOT / target).exists(), (name, target)
+
+
+def test_no_file_names_a_registry_or_a_path_of_one_machine():
+    import subprocess
+
+    files = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split("\n")
+    wrong = re.compile("registry" + r"\.npmjs|files\.python" + "hosted|/wo" + "rk/main|/ro" + "ot/")
+    for name in filter(None, files):
+        path = ROOT / name
+        if path.suffix in (".png", ".woff2") or not path.exists():
+            continue
+        assert not wrong.search(path.read_text(errors="ignore")), name
