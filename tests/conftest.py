@@ -14,6 +14,8 @@ from tests.pods import Pods
 from tests.scripted_model import ScriptedModel
 
 ROOT = Path(__file__).resolve().parent.parent
+# The contract lies beside the checkout where this is developed; a clone elsewhere has the served reference only.
+CONTRACT = ROOT.parent / "shared" / "PROTOCOL.md"
 TABLES = (
     "users, sessions, refresh_tokens, api_keys, rooms, room_heads, members, invites, messages, message_versions,"
     " message_pieces, message_contexts, access_log, usage, errors, audit"

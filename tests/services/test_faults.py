@@ -1,0 +1,133 @@
+"""Postgres as it fails in production: backends killed in the middle of a commit, a database that stands still."""
+
+import asyncio
+import random
+import time
+
+import psycopg2
+import pytest
+
+from models.database import DatabaseUnavailable
+from services.errors import Unavailable
+
+
+def kill_backends(url):
+    """All connections of the pod's but this one, whatever they are doing."""
+    connection = psycopg2.connect(url)
+    connection.autocommit = True
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "select count(pg_terminate_backend(pid)) from pg_stat_activity"
+            " where pid <> pg_backend_pid() and usename = current_user"
+        )
+        (count,) = cursor.fetchone()
+    connection.close()
+    return count
+
+
+@pytest.mark.parametrize("seed", range(3))
+async def test_backends_killed_in_commit_lose_and_double_nothing(pods, seed):
+    chance = random.Random(seed)
+    pod = await pods.start(sends_per_10s=0)
+    ann = await pod.person()
+    room = await ann.room(when="mention")
+    door = await ann.native()
+    await door.join(room)
+    who = await pod.services.accounts.by_token(ann.token)
+    acked = {}
+
+    async def writer(name):
+        for i in range(40):
+            client_id = f"{name}-{i}"
+            text = f"@maru {client_id}" if i % 10 == 0 else client_id
+            while client_id not in acked:
+                try:
+                    acked[client_id] = await pod.services.messages.send(who, room, text, client_id)
+                except Unavailable as error:
+                    assert error.retryable
+                    await asyncio.sleep(0.01)
+
+    async def killer():
+        killed = 0
+        for _ in range(12):
+            await asyncio.sleep(chance.random() * 0.03)
+            killed += await asyncio.to_thread(kill_backends, pod.services.settings.database_url.get_secret_value())
+        return killed
+
+    killed, *_ = await asyncio.gather(killer(), *(writer(f"w{i}") for i in range(6)))
+    assert killed > 0
+    rows = await pod.services.db.run_bare(
+        lambda sql: sql.rows("select client_id, id, seq from messages where user_id is not null order by seq")
+    )
+    assert {row[0]: row[1] for row in rows} == {key: sent.message_id for key, sent in acked.items()}
+    assert len(rows) == 240
+    bots = await pod.services.db.run_bare(
+        lambda sql: sql.rows("select reply_to, count(*) from messages where user_id is null group by 1")
+    )
+    assert len(bots) == 24 and all(count == 1 for _, count in bots)
+    # And every reader gets them all, those too whose COMMIT was answered by nobody.
+    await door.wait(lambda d: len({m["id"] for m in d.messages() if m["role"] == "user"}) == 240, 15)
+    numbers = [m["changedSeq"] for m in door.messages()]
+    assert numbers == sorted(set(numbers))
+
+
+async def test_a_statement_that_stands_still_is_given_up_and_the_loop_goes_on(pods):
+    pod = await pods.start(statement_timeout_s=0.5)
+    ann = await pod.person()
+    room = await ann.room()
+    url = pod.services.settings.database_url.get_secret_value()
+    blocker = await asyncio.to_thread(psycopg2.connect, url)
+    try:
+        with blocker.cursor() as cursor:
+            cursor.execute("select * from room_heads where room_id = %s for update", (room,))
+            sending = asyncio.create_task(ann.call("POST", f"/rooms/{room}/messages", {"text": "x", "clientId": "c"}))
+            slowest = 0.0
+            while not sending.done():
+                began = time.monotonic()
+                await asyncio.sleep(0.01)
+                slowest = max(slowest, time.monotonic() - began)
+            status, problem = sending.result()
+            assert (status, problem["code"]) == (503, "unavailable")
+            assert slowest < 0.5
+            blocker.rollback()
+    finally:
+        blocker.close()
+    assert (await ann.call("POST", f"/rooms/{room}/messages", {"text": "x", "clientId": "c"}))[0] == 201
+
+
+async def test_sql_on_the_loops_thread_is_refused(pods):
+    pod = await pods.start()
+    with pytest.raises(RuntimeError, match="event loop"):
+        pod.services.db.call(lambda sql: sql.row("select 1"))
+
+
+async def test_an_unreachable_database_is_said_so(pods):
+    pod = await pods.start()
+    ann = await pod.person()
+
+    def broken(sql):
+        raise psycopg2.OperationalError("server closed the connection unexpectedly")
+
+    with pytest.raises(DatabaseUnavailable):
+        await pod.services.db.run(broken)
+    assert (await ann.get("/users/me"))["id"] == ann.id
+
+
+async def test_answers_on_a_pod_are_bounded(pods, model):
+    from tests.scripted_model import Script
+
+    gate = asyncio.Event()
+    model.default = lambda body: Script(("text", "x"), ("wait", gate))
+    pod = await pods.start(**model.openai, max_answers_per_pod=1)
+    doors = []
+    for _ in range(3):
+        person = await pod.person()
+        room = await person.room(when="always")
+        door = await person.native()
+        await door.join(room)
+        doors.append((door, (await door.send(room, "?"))["messageId"]))
+    await model.calls_are(1)
+    assert pod.services.generation.running == 1 and len(model.calls) == 1
+    gate.set()
+    for door, message_id in doors:
+        assert (await door.answer_to(message_id))["status"] == "complete"
