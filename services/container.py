@@ -122,8 +122,7 @@ async def open_services(settings: Settings, *, work: bool = True) -> AsyncIterat
         registry = Registry(rooms_of)
         presences = Presences(bus, registry)
         stack.callback(presences.close)
-        activities = Activities(registry)
-        stack.callback(activities.close)
+        activities = Activities(registry, tasks)
         sockets = Sockets(registry, presences, tasks, settings.max_connections_per_user)
 
         # 4. What the product does.
