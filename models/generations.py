@@ -121,6 +121,12 @@ def renew_all(sql: Sql, work: Sequence[tuple[Fence, int, int, str]], lease_s: fl
     return [Lease(fence.message_id in held, held.get(fence.message_id)) for fence, *_ in work]
 
 
+def running(sql: Sql, room_id: str) -> list[tuple[str, int]]:
+    """(message, attempt) of the answers that run in a room."""
+    found = sql.rows("select id, attempt from messages where room_id = %s and status = 'streaming'", room_id)
+    return [(row[0], row[1]) for row in found]
+
+
 def running_text(sql: Sql, message_id: str, attempt: int) -> tuple[int, str]:
     """(next, text) of an answer as far as rows have it."""
     found = sql.rows(

@@ -4,7 +4,7 @@ import logging
 import secrets
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from ipaddress import ip_address
 
 from pydantic import SecretStr
@@ -25,6 +25,7 @@ from services.realtime.activity import Activities
 from services.realtime.bus import Bus, MemoryBus
 from services.realtime.hub import Hub
 from services.realtime.presence import Presences
+from services.realtime.redis_bus import RedisBus
 from services.realtime.registry import Registry
 from services.realtime.sockets import Sockets
 from services.rooms import Rooms
@@ -33,6 +34,8 @@ from services.tasks import Tasks
 from services.tokens import Tokens
 
 log = logging.getLogger("maru")
+
+DEAF_S = 5.0
 
 
 @dataclass
@@ -56,7 +59,16 @@ class Services:
     counts: Counts
     setup_code: str | None
     draining: bool = False
-    degraded: list[str] = field(default_factory=list)
+
+    @property
+    def degraded(self) -> list[str]:
+        """What is out of reach while the pod goes on without it."""
+        return ["redis"] if isinstance(self.bus, RedisBus) and not self.bus.reachable else []
+
+    @property
+    def deaf(self) -> bool:
+        """Redis takes commands, yet this pod's listener has not heard its own canary for a while."""
+        return isinstance(self.bus, RedisBus) and self.bus.deaf_s > DEAF_S
 
     async def faults(self) -> list[error_rows.Group]:
         return await self.db.run_bare(error_rows.grouped)
@@ -112,7 +124,9 @@ async def open_services(settings: Settings, *, work: bool = True) -> AsyncIterat
 
         # 3. The way of an event.
         tasks = Tasks()
-        bus = MemoryBus()
+        bus: MemoryBus | RedisBus = MemoryBus()
+        if settings.redis_url is not None:
+            bus = RedisBus(settings.redis_url.get_secret_value(), tasks)
         stack.push_async_callback(bus.close)
         hub = Hub(bus, Rows(db), tasks)
 
@@ -148,7 +162,14 @@ async def open_services(settings: Settings, *, work: bool = True) -> AsyncIterat
             elif what.startswith("stop:"):
                 generation.stop(what.removeprefix("stop:"))
 
-        bus.listen(hub.publish_local, nudged)
+        def joined() -> None:
+            tasks.spawn(hub.joined(), "joined")
+            access.nudge()
+            generation.nudge()
+
+        bus.listen(hub.publish_local, nudged, joined)
+        if isinstance(bus, RedisBus):
+            await bus.open()
 
         # 5. What runs beside requests; it ends before what it uses.
         stack.push_async_callback(tasks.close)

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from config.settings import Settings
-from models import accounts, generations, messages, rooms
+from models import accounts, messages, rooms
 from models.database import Database, Sql
 from models.messages import MessageRow
 from models.rooms import InviteRow, MemberRow, RoomRow
@@ -22,6 +22,7 @@ from services.messages import bot_settings, check_member, view
 from services.realtime.events import Bot, Event, Member, Message, Room, RunningAnswer, timestamp
 from services.realtime.presence import Presences
 from services.realtime.registry import Registry
+from services.source import running_answers
 
 JOIN_NEWEST = 50
 JOIN_CHANGES = 500
@@ -356,13 +357,8 @@ def _snapshot(
         found, more = [], False
     else:
         found, _, more = messages.changes(sql, room_id, after, JOIN_CHANGES)
-    running = [
-        RunningAnswer(message_id, attempt, *generations.running_text(sql, message_id, attempt))
-        for message_id, attempt in sql.rows(
-            "select id, attempt from messages where room_id = %s and status = 'streaming'", room_id
-        )
-    ]
-    return room, rooms.members(sql, room_id, None, JOIN_MEMBERS), found, more, reset, running
+    members = rooms.members(sql, room_id, None, JOIN_MEMBERS)
+    return room, members, found, more, reset, running_answers(sql, room_id)
 
 
 def _check_owner(sql: Sql, room_id: str, user_id: str) -> None:

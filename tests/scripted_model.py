@@ -25,7 +25,9 @@ class Script:
 class ScriptedModel:
     def __init__(self) -> None:
         self.scripts: list[Script] = []
-        self.default: Callable[[dict[str, Any]], Script] = lambda body: Script(("text", "네, "), ("text", "알겠어요."), ("usage", 11, 5))
+        self.default: Callable[[dict[str, Any]], Script] = lambda body: Script(
+            ("text", "네, "), ("text", "알겠어요."), ("usage", 11, 5)
+        )
         self.calls: list[dict[str, Any]] = []
         self.headers: list[Any] = []
         self.open = 0
@@ -34,18 +36,31 @@ class ScriptedModel:
         self.called = asyncio.Condition()
 
     def start(self) -> None:
-        app = Application([("/v1/chat/completions", OpenAIHandler, {"model": self}), ("/v1/messages", AnthropicHandler, {"model": self})])
+        app = Application(
+            [
+                ("/v1/chat/completions", OpenAIHandler, {"model": self}),
+                ("/v1/messages", AnthropicHandler, {"model": self}),
+            ]
+        )
         self._server = HTTPServer(app)
         self._server.add_sockets(self._sockets)
 
     @property
     def openai(self) -> dict[str, Any]:
         """Settings of a pod that talks to this model as OpenAI's."""
-        return {"openai_base_url": f"http://127.0.0.1:{self.port}/v1", "openai_api_key": "sk-secret-of-a-test", "openai_model": "m1"}
+        return {
+            "openai_base_url": f"http://127.0.0.1:{self.port}/v1",
+            "openai_api_key": "sk-secret-of-a-test",
+            "openai_model": "m1",
+        }
 
     @property
     def anthropic(self) -> dict[str, Any]:
-        return {"anthropic_base_url": f"http://127.0.0.1:{self.port}", "anthropic_api_key": "sk-ant-secret", "anthropic_model": "c1"}
+        return {
+            "anthropic_base_url": f"http://127.0.0.1:{self.port}",
+            "anthropic_api_key": "sk-ant-secret",
+            "anthropic_model": "c1",
+        }
 
     async def calls_are(self, count: int) -> None:
         async with asyncio.timeout(15), self.called:
@@ -127,7 +142,13 @@ class Handler(RequestHandler):
 
 class OpenAIHandler(Handler):
     async def _delta(self, delta: dict[str, Any], finish: str | None = None) -> None:
-        await self.data({"id": "x", "object": "chat.completion.chunk", "choices": [{"index": 0, "delta": delta, "finish_reason": finish}]})
+        await self.data(
+            {
+                "id": "x",
+                "object": "chat.completion.chunk",
+                "choices": [{"index": 0, "delta": delta, "finish_reason": finish}],
+            }
+        )
 
     async def begin(self) -> None:
         await self._delta({"role": "assistant", "content": ""})
@@ -151,7 +172,9 @@ class AnthropicHandler(Handler):
         await self.data({"type": kind, **fields})
 
     async def begin(self) -> None:
-        await self.event("message_start", message={"id": "m", "role": "assistant", "usage": {"input_tokens": 11, "output_tokens": 1}})
+        await self.event(
+            "message_start", message={"id": "m", "role": "assistant", "usage": {"input_tokens": 11, "output_tokens": 1}}
+        )
         await self.event("ping")
 
     async def text(self, words: str) -> None:
@@ -161,6 +184,8 @@ class AnthropicHandler(Handler):
         await self.event("content_block_delta", index=0, delta={"type": "thinking_delta", "thinking": words})
 
     async def end(self, usage: Any) -> None:
-        await self.event("message_delta", delta={"stop_reason": "end_turn"}, usage={"output_tokens": usage[1] if usage else 5})
+        await self.event(
+            "message_delta", delta={"stop_reason": "end_turn"}, usage={"output_tokens": usage[1] if usage else 5}
+        )
         await self.event("message_stop")
         self.finish()

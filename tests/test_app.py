@@ -76,7 +76,9 @@ async def post(http, url, body, token=None):
 
 
 async def register(http, url, name="Ann"):
-    return await post(http, url + "/auth/register", {"email": f"{name}@e.com", "name": name, "password": "correct horse"})
+    return await post(
+        http, url + "/auth/register", {"email": f"{name}@e.com", "name": name, "password": "correct horse"}
+    )
 
 
 async def test_killed_in_the_middle_of_sends_it_has_lost_nothing_that_it_acknowledged(processes, database_url):
@@ -208,11 +210,19 @@ async def test_ready_means_that_the_database_answers_and_the_schema_fits(process
 
 def run(*args, **env):
     given = {k: v for k, v in os.environ.items() if k not in ("DATABASE_URL", "JWT_SECRET")} | env
-    return subprocess.run([sys.executable, "app.py", *args], cwd=ROOT, env=given, capture_output=True, text=True, timeout=60)
+    return subprocess.run(
+        [sys.executable, "app.py", *args], cwd=ROOT, env=given, capture_output=True, text=True, timeout=60
+    )
 
 
 def test_wrong_settings_are_all_named_and_end_the_start():
-    done = run(PORT="99999", ACCESS_TOKEN_S="1", REGISTRATION="maybe", DATABASE_URL="postgresql://u:p@127.0.0.1:1/x", TRUSTED_PROXIES="x")
+    done = run(
+        PORT="99999",
+        ACCESS_TOKEN_S="1",
+        REGISTRATION="maybe",
+        DATABASE_URL="postgresql://u:p@127.0.0.1:1/x",
+        TRUSTED_PROXIES="x",
+    )
     assert done.returncode == 2
     for name in ("PORT", "ACCESS_TOKEN_S", "REGISTRATION", "TRUSTED_PROXIES"):
         assert f"{name}:" in done.stderr

@@ -13,7 +13,9 @@ README = (ROOT / "README.md").read_text()
 
 def test_the_settings_table_is_the_settings():
     shown = README.split("<!-- settings -->\n")[1].split("\n<!-- /settings -->")[0]
-    assert shown == settings_table(), "run: python -c 'from config.settings import settings_table; print(settings_table())'"
+    assert shown == settings_table(), (
+        "run: python -c 'from config.settings import settings_table; print(settings_table())'"
+    )
 
 
 @pytest.mark.skipif(not CONTRACT.exists(), reason="the contract is not beside this checkout")

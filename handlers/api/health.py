@@ -29,7 +29,10 @@ async def readyz(call: Call) -> types.Health:
     if missing:
         call.status = 503
         return types.Health("unavailable", detail="the schema is not up to date")
-    return types.Health("ok", degraded=list(services.degraded))
+    if services.deaf:
+        call.status = 503
+        return types.Health("unavailable", detail="this pod does not hear Redis")
+    return types.Health("degraded" if services.degraded else "ok", degraded=services.degraded)
 
 
 async def metrics(call: Call) -> Any:

@@ -15,11 +15,18 @@ Listener = Callable[[str, Event], None]
 class Bus(Protocol):
     """MemoryBus here; RedisBus for many pods."""
 
-    def listen(self, on_room: Listener, on_nudge: Callable[[str], None]) -> None:
-        """Who is told of events of subscribed rooms, and of nudges."""
+    @property
+    def healthy(self) -> bool:
+        """Events of other pods arrive here as they are published; else rows must be asked often."""
+
+    def listen(self, on_room: Listener, on_nudge: Callable[[str], None], on_joined: Callable[[], None] = ...) -> None:
+        """Who is told of events of subscribed rooms, and of nudges.
+
+        on_joined: this pod hears again after it did not; what was said meanwhile is in the rows.
+        """
 
     async def subscribe(self, room_id: str) -> None:
-        """Returns once events published from now on are heard."""
+        """Returns once events published from now on are heard, or after a moment when the bus is down."""
 
     def unsubscribe(self, room_id: str) -> None: ...
 
@@ -70,13 +77,17 @@ class Running:
 class MemoryBus:
     """One pod: what is published is heard before `publish` returns."""
 
+    healthy = True
+
     def __init__(self) -> None:
         self._on_room: Listener = lambda room_id, event: None
         self._on_nudge: Callable[[str], None] = lambda what: None
         self._rooms: set[str] = set()
         self._answers: dict[str, dict[str, Running]] = {}
 
-    def listen(self, on_room: Listener, on_nudge: Callable[[str], None]) -> None:
+    def listen(
+        self, on_room: Listener, on_nudge: Callable[[str], None], on_joined: Callable[[], None] = lambda: None
+    ) -> None:
         self._on_room, self._on_nudge = on_room, on_nudge
 
     async def subscribe(self, room_id: str) -> None:

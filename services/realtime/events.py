@@ -210,14 +210,20 @@ class Event:
     __slots__ = ("changed_seq", "data", "droppable", "frames", "message", "name", "only_user", "origin", "stream")
 
     def __init__(
-        self, name: str, body: Wire | bytes, *, origin: str | None = None, only_user: str | None = None
+        self,
+        name: str,
+        body: Wire | bytes,
+        *,
+        origin: str | None = None,
+        only_user: str | None = None,
+        message: Message | None = None,
     ) -> None:
-        """body: bytes when its JSON is made already."""
+        """body: bytes when its JSON is made already; then `message` is what they say, for a message."""
         self.name = name
         self.data: bytes = body if isinstance(body, bytes) else encode(body)
         self.origin = origin
         self.only_user = only_user
-        self.message: Message | None = body if isinstance(body, Message) else None
+        self.message: Message | None = body if isinstance(body, Message) else message
         self.stream: Stream | None = body if isinstance(body, Stream) else None
         self.changed_seq: int = self.message.changed_seq if self.message else 0
         self.droppable = self.stream is not None

@@ -17,6 +17,7 @@ log = logging.getLogger("maru.hub")
 
 HOLE_WAIT_S = 0.05
 HEADS_EVERY_S = 3.0
+HEADS_DEAF_S = 0.25
 HELD_PIECES = 2000
 ENDED_KEPT = 64
 
@@ -50,6 +51,7 @@ class Source(Protocol):
 
     async def changes(self, room_id: str, after: int) -> tuple[list[Message], int, bool]: ...
     async def heads(self, room_ids: list[str]) -> dict[str, int]: ...
+    async def running(self, room_id: str) -> list[RunningAnswer]: ...
 
 
 class Late(NamedTuple):
@@ -302,16 +304,24 @@ class Hub:
             reader.deliver(event)
 
     async def _catch_up(self, room: HubRoom, message_id: str) -> None:
-        """Pieces were lost on the bus: one piece from what the bus kept stands for them."""
-        for answer in await self._bus.running(room.id):
-            running = room.answers.get(message_id)
-            if answer.message_id == message_id and running is not None and answer.attempt == running.attempt:
-                token = answer.text[len(running.text) :]
-                piece = Stream(room.id, message_id, answer.attempt, running.next, answer.next, token)
-                if answer.next > running.next and running.add(piece):
-                    event = Event("stream", piece)
-                    for reader in tuple(room.readers):
-                        reader.deliver(event)
+        """Pieces were lost on the bus: one piece from what the bus kept, or from rows, stands for them."""
+        for read in (self._bus.running, self._source.running):
+            for answer in await read(room.id):
+                if answer.message_id == message_id and self._make_up(room, answer):
+                    return
+
+    def _make_up(self, room: HubRoom, answer: RunningAnswer) -> bool:
+        """Deliver, as one piece, what this answer has said beyond what the readers got."""
+        running = room.answers.get(answer.message_id)
+        if running is None or answer.attempt != running.attempt or answer.next <= running.next:
+            return False
+        token = answer.text[len(running.text) :]
+        piece = Stream(room.id, answer.message_id, answer.attempt, running.next, answer.next, token)
+        running.add(piece)
+        event = Event("stream", piece)
+        for reader in tuple(room.readers):
+            reader.deliver(event)
+        return True
 
     def _hint(self, room: HubRoom, event: Event) -> None:
         for reader in (*room.readers, *room.late):
@@ -355,8 +365,11 @@ class Hub:
             room.healing = False
         self._drain(room)
 
-    async def check_heads(self) -> None:
-        """Compare the rooms served here with the database; what is behind and stays behind is read from rows."""
+    async def check_heads(self, wait: bool = True) -> None:
+        """Compare the rooms served here with the database; what is behind is read from rows.
+
+        wait: events of the last moment may still be on their way; look at what did not move meanwhile.
+        """
         cursors = {room.id: room.cursor for room in self._rooms.values() if room.cursor is not None}
         if not cursors:
             return
@@ -364,10 +377,27 @@ class Hub:
         for room_id, head in heads.items():
             room = self._rooms.get(room_id)
             cursor = cursors[room_id]
-            # Only what did not move while we asked: events of the last moment are still on their way.
-            if room is not None and cursor is not None and room.cursor == cursor and head > cursor:
+            if room is None or cursor is None or head <= cursor:
+                continue
+            if not wait or room.cursor == cursor:
                 await self.heal(room)
 
     async def watch_heads(self) -> None:
-        await asyncio.sleep(HEADS_EVERY_S)
+        """Compare with rows every few seconds always, and often while the bus is down: then rows are all there is."""
+        for _ in range(round(HEADS_EVERY_S / HEADS_DEAF_S)):
+            await asyncio.sleep(HEADS_DEAF_S)
+            if not self._bus.healthy:
+                await self.joined()
+                return
         await self.check_heads()
+
+    async def check_answers(self) -> None:
+        """What running answers have said, from rows."""
+        for room in [room for room in self._rooms.values() if room.answers]:
+            for answer in await self._source.running(room.id):
+                self._make_up(room, answer)
+
+    async def joined(self) -> None:
+        """The bus hears again: what it did not hear is in rows."""
+        await self.check_heads(wait=False)
+        await self.check_answers()

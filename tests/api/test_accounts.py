@@ -129,7 +129,9 @@ async def test_a_refresh_token_shown_again_after_the_grace_ends_the_session(pods
     pod = await pods.start()
     ann = await pod.person()
     assert (await refresh(pod, ann.refresh_token))[0] == 200
-    await pod.services.db.run(lambda sql: sql.run("update refresh_tokens set used_at = now() - interval '31 s' where used_at is not null"))
+    await pod.services.db.run(
+        lambda sql: sql.run("update refresh_tokens set used_at = now() - interval '31 s' where used_at is not null")
+    )
     status, problem = await refresh(pod, ann.refresh_token)
     assert (status, problem["code"]) == (401, "auth.refresh_reused")
 
@@ -153,7 +155,9 @@ async def test_a_changed_password_ends_every_other_session_and_voids_the_old_ref
     here, there = await ann.native(), await pod.native(other["token"])
     wrong = {"oldPassword": "wrong wrong", "newPassword": "another password"}
     assert (await ann.call("POST", "/auth/password", wrong))[0] == 403
-    status, pair = await ann.call("POST", "/auth/password", {"oldPassword": PASSWORD, "newPassword": "another password"})
+    status, pair = await ann.call(
+        "POST", "/auth/password", {"oldPassword": PASSWORD, "newPassword": "another password"}
+    )
     assert status == 200 and pair["user"]["id"] == ann.id
     assert (await there.end(1))[0] == 4500
     assert (await here.ask("ping", {}))["ts"]
@@ -167,7 +171,9 @@ async def test_a_changed_password_ends_every_other_session_and_voids_the_old_ref
 async def test_signed_in_devices_are_listed_and_ended(pods):
     pod = await pods.start()
     ann = await pod.person()
-    _, other = await pod.call("POST", "/auth/login", {"email": ann.email, "password": PASSWORD}, headers={"User-Agent": "phone"})
+    _, other = await pod.call(
+        "POST", "/auth/login", {"email": ann.email, "password": PASSWORD}, headers={"User-Agent": "phone"}
+    )
     there = await pod.native(other["token"])
     listed = (await ann.get("/users/me/sessions"))["items"]
     assert [s["current"] for s in listed] == [False, True] and listed[0]["userAgent"] == "phone"
@@ -338,7 +344,9 @@ async def test_asymmetric_tokens(pods, algorithm):
     from cryptography.hazmat.primitives.asymmetric import ed25519, rsa
 
     key = ed25519.Ed25519PrivateKey.generate() if algorithm == "EdDSA" else rsa.generate_private_key(65537, 2048)
-    private = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    private = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
     public = key.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
     pod = await pods.start(jwt_algorithm=algorithm, jwt_private_key=private.decode(), jwt_public_key=public.decode())
     ann = await pod.person()

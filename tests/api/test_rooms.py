@@ -126,7 +126,13 @@ async def test_a_removed_member_is_out_at_once_on_rest_and_live_sockets(pods):
     for each in (door, idle):
         assert (await each.event("removed", 1))["reason"] == "removed"
     await ann.post(f"/rooms/{room}/messages", {"text": "비밀"})
-    for command, data in (("join", {}), ("send", {"text": "x"}), ("typing", {"on": True}), ("read", {"seq": 1}), ("leave", {})):
+    for command, data in (
+        ("join", {}),
+        ("send", {"text": "x"}),
+        ("typing", {"on": True}),
+        ("read", {"seq": 1}),
+        ("leave", {}),
+    ):
         with pytest.raises(Refused, match=r"room\.not_found"):
             await door.ask(command, {"roomId": room, **data})
     assert door.messages() == []
@@ -254,7 +260,11 @@ async def test_changes_name_each_message_once_in_its_newest_form(pods):
     await ann.patch(f"/messages/{ids[0]}", {"text": "neu"})
     await ann.call("DELETE", f"/messages/{ids[1]}")
     got = await ann.get(f"/rooms/{room}/changes?after=0")
-    assert [(m["changedSeq"], m["text"], m.get("deleted")) for m in got["messages"]] == [(3, "2", None), (4, "neu", None), (5, "", True)]
+    assert [(m["changedSeq"], m["text"], m.get("deleted")) for m in got["messages"]] == [
+        (3, "2", None),
+        (4, "neu", None),
+        (5, "", True),
+    ]
     assert (got["head"], got["more"]) == (5, False)
     assert await ann.get(f"/rooms/{room}/changes?after=5") == {"messages": [], "head": 5, "more": False}
 

@@ -112,7 +112,9 @@ async def test_who_is_refused_before_the_upgrade(pods):
             assert "sec-websocket-protocol: maru.v1\r\n" in raw.head.lower()
         assert "permessage-deflate" not in raw.head.lower()
         await raw.gone()
-    status, problem = await pod.call("GET", f"/ws?token={ann.token}", headers={"Upgrade": "websocket", "Connection": "Upgrade"})
+    status, problem = await pod.call(
+        "GET", f"/ws?token={ann.token}", headers={"Upgrade": "websocket", "Connection": "Upgrade"}
+    )
     assert (status, problem["code"]) == (401, "auth.missing")
 
 
@@ -325,7 +327,9 @@ async def test_socketio_refuses_like_the_native_door(pods, transport):
         client = socketio.AsyncClient(reconnection=False)
         client.on("connect_error", seen.append)
         with pytest.raises(socketio.exceptions.ConnectionError):
-            await client.connect(pod.url, auth={"token": token} if token else None, transports=[transport], wait_timeout=3)
+            await client.connect(
+                pod.url, auth={"token": token} if token else None, transports=[transport], wait_timeout=3
+            )
         assert seen[0] == {"message": message, "data": {"code": code}}
     await ann.native()
     seen = []
@@ -337,5 +341,10 @@ async def test_socketio_refuses_like_the_native_door(pods, transport):
     query = f"/socket.io/?EIO=4&transport={transport}"
     headers = {"Origin": "https://evil.example"}
     if transport == "websocket":
-        headers |= {"Upgrade": "websocket", "Connection": "Upgrade", "Sec-WebSocket-Key": "x" * 22 + "==", "Sec-WebSocket-Version": "13"}
+        headers |= {
+            "Upgrade": "websocket",
+            "Connection": "Upgrade",
+            "Sec-WebSocket-Key": "x" * 22 + "==",
+            "Sec-WebSocket-Version": "13",
+        }
     assert (await pod.call("GET", query, headers=headers))[0] == 403

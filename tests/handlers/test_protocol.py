@@ -10,7 +10,8 @@ from msgspec import UNSET
 from handlers import protocol
 
 ANYTHING = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(), lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner)
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
 )
 EVENTS = st.sampled_from([*protocol.COMMANDS, "nonsense", ""])
 FIELDS = st.sampled_from(["roomId", "text", "clientId", "replyTo", "messageId", "after", "seq", "on", "token"])
@@ -64,5 +65,7 @@ def test_both_doors_read_the_same_command(doors):
 
 def test_a_wrong_field_is_named_by_its_path():
     with pytest.raises(protocol.BadCommand) as fault:
-        protocol.decode_frame(b'{"event":"send","id":1,"data":{"roomId":"r","text":"x","clientId":"' + b"c" * 65 + b'"}}')
+        protocol.decode_frame(
+            b'{"event":"send","id":1,"data":{"roomId":"r","text":"x","clientId":"' + b"c" * 65 + b'"}}'
+        )
     assert fault.value.error.field == "clientId" and fault.value.command_id == 1

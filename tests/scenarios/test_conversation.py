@@ -273,7 +273,9 @@ async def test_bad_commands_get_the_right_error_write_nothing_and_leave_the_conn
     for event, data, code, field in BAD:
         if kind != "native" and (event == "connect" or data is None):
             continue  # a reserved name closes the connection (SOCKETIO.md 17); no argument stands for {}
-        given = {k: ids.get(v, v) if isinstance(v, str) else v for k, v in data.items()} if isinstance(data, dict) else data
+        given = (
+            {k: ids.get(v, v) if isinstance(v, str) else v for k, v in data.items()} if isinstance(data, dict) else data
+        )
         with pytest.raises(Refused) as refused:
             await b.ask(event, given)
         error = refused.value.error

@@ -51,7 +51,11 @@ async def test_the_model_is_given_the_last_messages_with_names_and_never_thought
     body = model.calls[1]
     turns = [m for m in body["messages"] if m["role"] != "system"]
     assert [t["role"] for t in turns] == ["user", "assistant", "user"]
-    assert turns[0]["content"] == "Ann: 첫 질문" and turns[1]["content"] == "네, 좋아요." and turns[2]["content"] == "Ann: 둘째 질문"
+    assert (
+        turns[0]["content"] == "Ann: 첫 질문"
+        and turns[1]["content"] == "네, 좋아요."
+        and turns[2]["content"] == "Ann: 둘째 질문"
+    )
     assert "보자" not in str(body)
     context = await ann.get(f"/messages/{answer['id']}/context")
     assert [m["text"] for m in context["messages"]] == [t["content"] for t in turns]
@@ -60,7 +64,13 @@ async def test_the_model_is_given_the_last_messages_with_names_and_never_thought
 async def test_the_rooms_own_settings_reach_the_model(pods, model):
     pod = await pods.start(**model.openai)
     ann = await pod.person("Ann")
-    bot = {"when": "always", "systemPrompt": "너는 해적이다.", "temperature": 0.25, "model": "other", "contextMessages": 1}
+    bot = {
+        "when": "always",
+        "systemPrompt": "너는 해적이다.",
+        "temperature": 0.25,
+        "model": "other",
+        "contextMessages": 1,
+    }
     room = await ann.room(bot=bot)
     await ann.patch(f"/rooms/{room}", {"bot": {"when": "always"}})
     door = await ann.native()
@@ -177,22 +187,25 @@ async def test_nothing_is_retried_after_the_first_token(pods, model):
     model.scripts = [Script(("text", "반쯤 "), ("cut",)), Script(("text", "never"))]
     _, _, door, sent = await ask(pods, model)
     answer = await door.answer_to(sent["messageId"])
-    assert answer["status"] == "failed" and answer["text"] == "반쯤 " and answer["error"]["code"] == "generation.failed" or (
-        answer["error"]["code"] == "bot.provider_unavailable"
+    assert (
+        answer["status"] == "failed"
+        and answer["text"] == "반쯤 "
+        and answer["error"]["code"] == "generation.failed"
+        or (answer["error"]["code"] == "bot.provider_unavailable")
     )
     assert len(model.calls) == 1
 
 
 async def test_a_fallback_model_answers_when_the_first_cannot(pods, model):
     model.scripts = [Script(("status", 401)), Script(("text", "대신 답해요"), ("usage", 1, 1))]
-    _, _, door, sent = await ask(
-        pods, model, provider="openai", fallback_models=("anthropic:c2",), **model.anthropic
-    )
+    _, _, door, sent = await ask(pods, model, provider="openai", fallback_models=("anthropic:c2",), **model.anthropic)
     answer = await door.answer_to(sent["messageId"])
     assert answer["text"] == "대신 답해요" and answer["model"] == "c2" and model.calls[1]["model"] == "c2"
 
 
-@pytest.mark.parametrize("steps", [(("status", 401),), (("status", 400),), (("raw", b"data: {nonsense\n\n"),), (("text", ""),)])
+@pytest.mark.parametrize(
+    "steps", [(("status", 401),), (("status", 400),), (("raw", b"data: {nonsense\n\n"),), (("text", ""),)]
+)
 async def test_a_failure_tells_a_person_what_happened_and_no_secret(pods, model, steps):
     model.scripts = [Script(*steps)]
     ann, _, door, sent = await ask(pods, model, provider_retries=0)
@@ -207,9 +220,7 @@ async def test_a_failure_tells_a_person_what_happened_and_no_secret(pods, model,
 
 async def test_a_model_that_does_not_begin_or_falls_silent_times_out(pods, model):
     model.scripts = [Script(("hang",))]
-    ann, room, door, sent = await ask(
-        pods, model, first_token_timeout_s=0.3, stall_timeout_s=0.3, provider_retries=0
-    )
+    ann, room, door, sent = await ask(pods, model, first_token_timeout_s=0.3, stall_timeout_s=0.3, provider_retries=0)
     answer = await door.answer_to(sent["messageId"])
     assert (answer["status"], answer["error"]["code"]) == ("failed", "generation.timeout")
     model.scripts = [Script(("text", "시작은 "), ("hang",))]

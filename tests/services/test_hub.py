@@ -34,6 +34,9 @@ class Log:
         found = sorted((r for r in self.rows.values() if r.changed_seq > after), key=lambda r: r.changed_seq)
         return found[:3], self.head, len(found) > 3
 
+    async def running(self, room_id):
+        return []
+
     async def heads(self, room_ids):
         return {ROOM: self.head}
 
@@ -44,7 +47,9 @@ class Snapshot:
         self.more = more
         self.rows = [r for r in log.rows.values() if r.changed_seq > after]
         self.streaming = [
-            RunningAnswer(r.id, r.attempt, 0, "") for r in log.rows.values() if r.role == "bot" and r.status == "streaming"
+            RunningAnswer(r.id, r.attempt, 0, "")
+            for r in log.rows.values()
+            if r.role == "bot" and r.status == "streaming"
         ]
 
 

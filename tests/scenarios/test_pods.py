@@ -1,0 +1,153 @@
+"""Two pods over a real Redis: one conversation, also while Redis is killed, stopped or comes back."""
+
+import asyncio
+import time
+
+import pytest
+
+from tests.contracts.redis_servers import Redis
+from tests.scripted_model import Script
+
+
+@pytest.fixture
+def redis():
+    made = Redis().start()
+    yield made
+    made.close()
+
+
+async def two(pods, redis, **settings):
+    a = await pods.start(redis_url=redis.url, **settings)
+    b = await pods.start(redis_url=redis.url, **settings)
+    for pod in (a, b):
+        async with asyncio.timeout(10):
+            while not pod.services.bus.healthy:
+                await asyncio.sleep(0.01)
+    return a, b
+
+
+async def meet(a, b, when="off"):
+    ann = await a.person("Ann")
+    bob = await a.person("Bob")
+    room = await ann.room(bob, when=when)
+    here, there = await ann.native(a), await bob.native(b)
+    await here.join(room)
+    await there.join(room)
+    return ann, bob, room, here, there
+
+
+async def test_what_is_said_on_one_pod_is_heard_on_the_other_at_once(pods, redis):
+    a, b = await two(pods, redis)
+    ann, bob, room, here, there = await meet(a, b)
+    sent = await here.send(room, "안녕")
+    assert (await there.event("message", 1, id=sent["messageId"]))["text"] == "안녕"
+    back = await there.send(room, "응")
+    await here.event("message", 1, id=back["messageId"])
+    await here.ask("typing", {"roomId": room, "on": True})
+    await there.event("typing", 1, userId=ann.id, on=True)
+    await there.ask("read", {"roomId": room, "seq": 2})
+    await here.event("read", 1, userId=bob.id, seq=2)
+
+
+async def test_an_answer_streams_on_every_pod_and_is_stopped_from_any(pods, redis, model):
+    gate = asyncio.Event()
+    model.scripts = [Script(("text", "하나 "), ("text", "둘 "), ("wait", gate), ("text", "셋 "), ("hang",))]
+    a, b = await two(pods, redis, **model.openai)
+    ann, bob, room, here, there = await meet(a, b, when="always")
+    await here.send(room, "?")
+    for door in (here, there):
+        await door.wait(lambda d: "".join(p["token"] for p in d.named("stream")) == "하나 둘 ")
+    late = [await ann.native(pod) for pod in (a, b)]
+    for door in late:
+        (running,) = (await door.join(room))["streams"]
+        assert running["text"] == "하나 둘 "
+        door.start = running
+    gate.set()
+    for door in late:
+        await door.wait(lambda d: d.named("stream"))
+        assert door.named("stream")[0]["n"] == door.start["next"] and door.named("stream")[0]["token"] == "셋 "
+    await late[1].ask("stop", {"messageId": running["messageId"]})
+    for door in (here, there, *late):
+        final = await door.final(running["messageId"], 1.5)
+        assert (final["status"], final["text"], final["stoppedBy"]) == ("stopped", "하나 둘 셋 ", ann.id)
+
+
+@pytest.mark.parametrize("how", ["kill", "pause"])
+async def test_with_redis_gone_chat_goes_on_from_rows_and_nothing_is_missing_when_it_is_back(pods, redis, how):
+    a, b = await two(pods, redis, sends_per_10s=0)
+    ann, bob, room, here, there = await meet(a, b)
+    await here.send(room, "0")
+    await there.event("message", 1, text="0")
+    getattr(redis, how)()
+    async with asyncio.timeout(10):
+        while a.services.bus.reachable or b.services.bus.reachable:
+            began = time.monotonic()
+            await here.send(room, "while it goes")
+            assert time.monotonic() - began < 0.4
+    waits = []
+    for i in range(10):
+        began = time.monotonic()
+        await here.send(room, f"down {i}")
+        waits.append(time.monotonic() - began)
+        await there.event("message", 1.5, text=f"down {i}")
+    assert max(waits) < 0.3
+    status, ready = await b.call("GET", "/readyz")
+    assert (status, ready["degraded"]) == (200, ["redis"])
+    if how == "kill":
+        redis.start()
+    else:
+        redis.resume()
+    for pod in (a, b):
+        async with asyncio.timeout(15):
+            while not pod.services.bus.healthy:
+                await asyncio.sleep(0.02)
+    sent = await here.send(room, "back")
+    await there.event("message", 1, id=sent["messageId"])
+    assert (await b.call("GET", "/readyz"))[1]["degraded"] == []
+    numbers = [m["changedSeq"] for m in there.messages()]
+    assert numbers == list(range(1, sent["changedSeq"] + 1))
+
+
+async def test_streams_go_on_from_rows_while_redis_is_down(pods, redis, model):
+    gate = asyncio.Event()
+    model.scripts = [
+        Script(("text", "하나 "), ("wait", gate), ("text", "둘 "), ("pause", 2.5), ("text", "셋"), ("usage", 1, 1))
+    ]
+    a, b = await two(pods, redis, **model.openai)
+    ann, bob, room, here, there = await meet(a, b, when="always")
+    sent = await here.send(room, "?")
+    for door in (here, there):
+        await door.event("stream", 3)
+    redis.kill()
+    gate.set()
+    for door in (here, there):
+        await door.wait(lambda d: "".join(p["token"] for p in d.named("stream")) == "하나 둘 ", 4)
+    for door in (here, there):
+        answer = await door.answer_to(sent["messageId"])
+        assert answer["text"] == "하나 둘 셋"
+        pieces = door.named("stream")
+        assert [p["n"] for p in pieces] == [0, *(p["next"] for p in pieces[:-1])]
+
+
+@pytest.mark.parametrize("down", [False, True])
+async def test_revocation_holds_on_every_pod(pods, redis, down):
+    a, b = await two(pods, redis)
+    ann, bob, room, here, there = await meet(a, b)
+    limit = 2.0 if down else 1.0
+    sio = await bob.socketio(b)
+    await sio.join(room)
+    if down:
+        redis.kill()
+        async with asyncio.timeout(10):
+            while a.services.bus.reachable or b.services.bus.reachable:
+                await asyncio.sleep(0.02)
+    assert (await ann.call("DELETE", f"/rooms/{room}/members/{bob.id}"))[0] == 204
+    for door in (there, sio):
+        await door.event("removed", limit, roomId=room)
+    await here.send(room, "비밀")
+    await asyncio.sleep(0.5)
+    assert there.messages() == [] and sio.messages() == []
+    await bob.call("POST", "/auth/logout")
+    assert (await there.end(limit))[0] == 4500
+    assert (await sio.end(limit))[0] == 4500
+    assert (await bob.call("GET", "/users/me", pod=b))[0] == 401
