@@ -188,11 +188,8 @@ async def test_nothing_is_retried_after_the_first_token(pods, model):
     _, _, door, sent = await ask(pods, model)
     answer = await door.answer_to(sent["messageId"])
     assert (
-        answer["status"] == "failed"
-        and answer["text"] == "반쯤 "
-        and answer["error"]["code"] == "generation.failed"
-        or (answer["error"]["code"] == "bot.provider_unavailable")
-    )
+        answer["status"] == "failed" and answer["text"] == "반쯤 " and answer["error"]["code"] == "generation.failed"
+    ) or (answer["error"]["code"] == "bot.provider_unavailable")
     assert len(model.calls) == 1
 
 

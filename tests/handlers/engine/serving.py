@@ -147,5 +147,5 @@ def serve(io_loop: IOLoop) -> Iterator[Callable[..., Door]]:
 async def until(condition: Callable[[], bool]) -> None:
     """Wait for what has no event of its own, one turn of the loop after another."""
     async with asyncio.timeout(SOON):
-        while not condition():  # noqa: ASYNC110
+        while not condition():
             await asyncio.sleep(0)
