@@ -161,7 +161,7 @@ async def test_an_answer_of_a_killed_pod_is_made_by_another_within_fifteen_secon
     began = asyncio.get_running_loop().time()
     answer = await watcher.answer_to(sent["messageId"], 20) if watcher is door else None
     if answer is None:
-        queued = [m for m in (await history(http, alive.url, room, headers)) if m["role"] == "bot"][0]
+        queued = next(m for m in await history(http, alive.url, room, headers) if m["role"] == "bot")
         answer = await there.final(queued["id"], 20)
     assert (answer["text"], answer["attempt"]) == ("새 답", 2)
     assert asyncio.get_running_loop().time() - began < 15

@@ -187,7 +187,8 @@ async def test_frames_that_end_the_connection(pods, payload, given, code):
 
 NOT_COMMANDS = [
     b"", b"{", b"[]", b"null", b"1", b'"x"', b"{}", b'{"event":1}', b'{"event":"ping","id":null}', b'{"event":"ping","id":{}}',
-    b'{"event":"ping","id":[1]}', b'{"id":1,"event":"p\\u0000ing"}', b'{"event":"ping","data":{},}', b"nan", b'{"event":"x","data":NaN}',
+    b'{"event":"ping","id":[1]}', b'{"id":1,"event":"p\\u0000ing"}', b'{"event":"ping","data":{},}', b"nan",
+    b'{"event":"x","data":NaN}',
     b"[" * 100_000, b'{"event":"ping","data":' + b"[" * 50_000 + b"]" * 50_000 + b"}",
     b'{"event":"send","data":{"roomId":"\\ud800"}}', b'{"event":"' + b"e" * 101 + b'"}',
 ]  # fmt: skip

@@ -187,9 +187,8 @@ async def test_nothing_is_retried_after_the_first_token(pods, model):
     model.scripts = [Script(("text", "반쯤 "), ("cut",)), Script(("text", "never"))]
     _, _, door, sent = await ask(pods, model)
     answer = await door.answer_to(sent["messageId"])
-    assert (
-        answer["status"] == "failed" and answer["text"] == "반쯤 " and answer["error"]["code"] == "generation.failed"
-    ) or (answer["error"]["code"] == "bot.provider_unavailable")
+    assert answer["status"] == "failed" and answer["text"] == "반쯤 "
+    assert answer["error"]["code"] in ("generation.failed", "bot.provider_unavailable")
     assert len(model.calls) == 1
 
 
