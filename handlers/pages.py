@@ -1,6 +1,8 @@
 """HTML pages and static files. Jinja2 with autoescape; no inline script or style, so that the CSP can forbid them."""
 
 import hashlib
+import json
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -75,8 +77,10 @@ class Page(RequestHandler):
     async def _render(self, who: Identity | None, *path: str) -> str:
         services = self.services
         invitation = await services.rooms.invitation(path[0]) if self._name == "invite.html" and path else None
+        lang = language(self)
         return self._templates.get_template(self._name).render(
-            lang=language(self),
+            lang=lang,
+            t=words(lang),
             who=who,
             room_id=path[0] if path and self._name == "chat.html" else None,
             code=path[0] if path and self._name == "invite.html" else None,
@@ -115,7 +119,8 @@ def page_routes(services: Services) -> list[Any]:
         loader=FileSystemLoader(ROOT / "templates"), autoescape=select_autoescape(default=True), trim_blocks=True,
         lstrip_blocks=True,
     )  # fmt: skip
-    templates.globals["fingerprint"] = fingerprint()
+    templates.globals.update(fingerprint=fingerprint())
+    templates.globals["words"] = words
 
     def page(path: str, name: str, open_to_all: bool = False) -> Any:
         given = {"services": services, "templates": templates, "name": name, "open_to_all": open_to_all}
@@ -130,6 +135,14 @@ def page_routes(services: Services) -> list[Any]:
         url(r"/static/(.*)", Static, {"path": str(ROOT / "static")}),
         url(r"/favicon\.ico()", Static, {"path": str(ROOT / "static" / "mark.svg")}),
     ]
+
+
+@cache
+def words(lang: str) -> dict[str, Any]:
+    """The catalogue of a language: the module that the browser imports, which is JSON behind `export default`."""
+    text = (ROOT / "static" / "js" / "words" / f"{lang}.js").read_text("utf-8")
+    found: dict[str, Any] = json.loads(text.partition("export default")[2].strip().removesuffix(";"))
+    return found
 
 
 def fingerprint() -> str:

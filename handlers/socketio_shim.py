@@ -110,7 +110,8 @@ class SocketIODoor:
             if token is not None and not isinstance(token, str):
                 raise Invalid("auth.invalid", "The token is a string.")
             identity = await bearer_of(session.request, self._services, token, opens_socket=True)
-            held.enter_context(self._services.sockets.opening(identity.user_id))
+            elsewhere = await self._services.sockets.elsewhere(identity.user_id)
+            held.enter_context(self._services.sockets.opening(identity.user_id, elsewhere))
         except Limited as error:
             raise Refused("limit.connections", {"code": error.code}) from None
         except ChatError as error:

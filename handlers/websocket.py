@@ -87,7 +87,8 @@ class NativeSocket(WebSocketHandler):
             self._identity = await bearer_of(self.request, self.services, opens_socket=True)
             if self.services.sockets.draining:
                 raise Unavailable("unavailable", "This server is restarting.", retryable=True)
-            self._held.enter_context(self.services.sockets.opening(self._identity.user_id))
+            elsewhere = await self.services.sockets.elsewhere(self._identity.user_id)
+            self._held.enter_context(self.services.sockets.opening(self._identity.user_id, elsewhere))
         except ChatError as error:
             write_problem(self, error)
         except DatabaseUnavailable:

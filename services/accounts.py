@@ -22,7 +22,7 @@ from config.settings import Settings
 from models import access, accounts, rooms
 from models.database import Database, Sql
 from services.errors import AuthError, ChatError, Conflict, Forbidden, NotFound, invalid, limited
-from services.limits import Window
+from services.limits import Limit, Shared
 from services.tokens import Tokens, hashed, invalid_token, new_secret
 
 UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}", re.ASCII)
@@ -68,6 +68,7 @@ class Accounts:
         *,
         setup_code: str | None,
         changed: Callable[[], None],
+        shared: Shared | None = None,
     ) -> None:
         """setup_code: what the first account must know, or None. changed: the access log has grown."""
         self._db = db
@@ -79,9 +80,9 @@ class Accounts:
         self._threads = ThreadPoolExecutor(2, thread_name_prefix="password")
         # What an unknown account is measured against, so that it takes as long as a known one.
         self._nobody = self._hasher.hash(secrets.token_urlsafe(16))
-        self._failures = Window(settings.login_failures_per_15min, 900)
-        self._address_failures = Window(settings.login_failures_per_address, 900)
-        self._registrations = Window(settings.registrations_per_hour, 3600)
+        self._failures = Limit("failures", settings.login_failures_per_15min, 900, shared)
+        self._address_failures = Limit("address", settings.login_failures_per_address, 900, shared)
+        self._registrations = Limit("registrations", settings.registrations_per_hour, 3600, shared)
         self._known: dict[str, accounts.Login] = {}
 
     def close(self) -> None:
@@ -142,9 +143,9 @@ class Accounts:
     ) -> SignedIn:
         if not EMAIL.fullmatch(email):
             raise invalid("email", "That is not an email address.")
-        if wait := self._registrations.wait_s(device.ip):
-            raise limited(wait, "Too many registrations from your address. Try again later.")
-        taken = self._registrations.take(device.ip)
+        taken = await self._registrations.take(device.ip)
+        if taken.wait_s:
+            raise limited(taken.wait_s, "Too many registrations from your address. Try again later.")
         password_hash = await self._hash(password)
         try:
             user, signed_in = await self._db.run(self._register, email, name, password_hash, invite, setup_code, device)
@@ -209,11 +210,13 @@ class Accounts:
     async def log_in(self, email: str, password: str, device: Device) -> SignedIn:
         """An unknown account and a wrong password get the same answer after the same time, limits included."""
         key = accounts.email_key(email)
-        wait = max(self._failures.wait_s(key), self._address_failures.wait_s(device.ip))
-        if wait:
-            raise limited(wait, "Too many failed attempts. Try again later.")
         # Counted before the slow part, or a hundred at once would all slip through.
-        taken, address_taken = self._failures.take(key), self._address_failures.take(device.ip)
+        taken = await self._failures.take(key)
+        address_taken = await self._address_failures.take(device.ip)
+        if wait := max(taken.wait_s, address_taken.wait_s):
+            self._failures.give_back(key, taken)
+            self._address_failures.give_back(device.ip, address_taken)
+            raise limited(wait, "Too many failed attempts. Try again later.")
         user = await self._db.run_bare(accounts.find_by_email, email) if EMAIL.fullmatch(email) else None
         right = await self._verify(user.password_hash if user else None, password)
         if user is None or not right:
@@ -260,9 +263,9 @@ class Accounts:
     async def _check_password(self, user: Any, password: str) -> None:
         """A signed-in user proves himself again; guesses count like failed log-ins."""
         key = user.email_key or user.id
-        if wait := self._failures.wait_s(key):
-            raise limited(wait, "Too many failed attempts. Try again later.")
-        taken = self._failures.take(key)
+        taken = await self._failures.take(key)
+        if taken.wait_s:
+            raise limited(taken.wait_s, "Too many failed attempts. Try again later.")
         if not await self._verify(user.password_hash, password):
             raise Forbidden("auth.forbidden", "The password is wrong.")
         self._failures.give_back(key, taken)

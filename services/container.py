@@ -23,6 +23,7 @@ from services.messages import Messages
 from services.metrics import Counts
 from services.realtime.activity import Activities
 from services.realtime.bus import Bus, MemoryBus
+from services.realtime.elsewhere import Elsewhere
 from services.realtime.hub import Hub
 from services.realtime.presence import Presences
 from services.realtime.redis_bus import RedisBus
@@ -134,19 +135,26 @@ async def open_services(settings: Settings, *, work: bool = True) -> AsyncIterat
             return await db.run_bare(room_rows.ids_of_user, user_id)
 
         registry = Registry(rooms_of)
-        presences = Presences(bus, registry)
+
+        async def died(user_ids: set[str]) -> None:
+            for user_id in user_ids:
+                presences.died(user_id, await rooms_of(user_id))
+
+        shared = bus if isinstance(bus, RedisBus) else None
+        elsewhere = Elsewhere(shared, died)
+        presences = Presences(bus, registry, elsewhere)
         stack.callback(presences.close)
         activities = Activities(registry, tasks)
-        sockets = Sockets(registry, presences, tasks, settings.max_connections_per_user)
+        sockets = Sockets(registry, presences, elsewhere, tasks, settings.max_connections_per_user)
 
         # 4. What the product does.
         def access_changed() -> None:
             bus.nudge("access")
 
-        accounts = Accounts(db, settings, tokens, setup_code=setup_code, changed=access_changed)
+        accounts = Accounts(db, settings, tokens, setup_code=setup_code, changed=access_changed, shared=shared)
         stack.callback(accounts.close)
         rooms = Rooms(db, settings, registry, presences, changed=access_changed)
-        messages = Messages(db, settings, bus, activities, tasks, named=access_changed)
+        messages = Messages(db, settings, bus, activities, tasks, named=access_changed, shared=shared)
         models = Models(settings)
         stack.push_async_callback(models.close)
         generation = Generation(db, settings, bus, models, tasks, named=access_changed, observer=counts)
@@ -179,6 +187,9 @@ async def open_services(settings: Settings, *, work: bool = True) -> AsyncIterat
             tasks.forever(generation.step, "generation")
             tasks.forever(generation.beat, "leases")
             tasks.forever(sockets.step, "sockets")
+            if shared is not None:
+                tasks.forever(elsewhere.step, "elsewhere")
+                stack.push_async_callback(elsewhere.leave)
         yield Services(
             settings, db, tasks, bus, hub, registry, presences, activities, sockets, tokens, accounts, access, rooms,
             messages, models, generation, counts, setup_code,

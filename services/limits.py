@@ -1,8 +1,13 @@
-"""Sliding windows: at most n in any period. Knows keys and times; knows nothing of who or what they stand for."""
+"""Sliding windows: at most n in any period. Knows keys and times; knows nothing of who or what they stand for.
+
+`Limit` counts for all pods together where they share a Redis, and each pod for itself while that is away.
+"""
 
 import time
 from collections import deque
 from collections.abc import Callable
+from typing import NamedTuple, Protocol
+from uuid import uuid4
 
 
 class Window:
@@ -54,3 +59,57 @@ class Window:
         edge = now - self.period_s
         for key in [key for key, acts in self._acts.items() if not acts or acts[-1] <= edge]:
             del self._acts[key]
+
+
+class Shared(Protocol):
+    """A window kept for all pods. Both raise SharedDown, within a tenth of a second."""
+
+    async def take(self, name: str, limit: int, period_s: float, act: str) -> float: ...
+    def give_back(self, name: str, act: str) -> None: ...
+
+
+class SharedDown(Exception):
+    """What pods share can't be reached."""
+
+
+class Taken(NamedTuple):
+    """wait_s: 0 when the act was counted, else how long to wait. The rest is for `give_back`."""
+
+    wait_s: float
+    at: float | None = None
+    act: str = ""
+
+
+class Limit:
+    """One limit, over all pods where `shared` is given."""
+
+    def __init__(self, name: str, limit: int, period_s: float, shared: Shared | None = None) -> None:
+        self._name = name
+        self._window = Window(limit, period_s)
+        self._shared = shared
+
+    async def take(self, key: str) -> Taken:
+        """Count one act, if it is allowed."""
+        window = self._window
+        if not window.limit:
+            return Taken(0.0)
+        act = ""
+        if self._shared is not None:
+            act = uuid4().hex
+            try:
+                wait = await self._shared.take(f"{self._name}:{key}", window.limit, window.period_s, act)
+            except SharedDown:
+                act = ""
+            else:
+                if wait > 0:
+                    return Taken(wait)
+                # Counted here too: should the others be out of reach in a moment, this pod goes on from what it knows.
+                return Taken(0.0, window.take(key), act)
+        wait = window.wait_s(key)
+        return Taken(wait) if wait > 0 else Taken(0.0, window.take(key))
+
+    def give_back(self, key: str, taken: Taken) -> None:
+        """The act did not take place after all."""
+        self._window.give_back(key, taken.at)
+        if taken.act and self._shared is not None:
+            self._shared.give_back(f"{self._name}:{key}", taken.act)

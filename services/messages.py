@@ -31,7 +31,7 @@ from services.errors import (
     room_not_found,
     unavailable,
 )
-from services.limits import Window
+from services.limits import Limit, Shared
 from services.realtime.activity import Activities
 from services.realtime.bus import Bus
 from services.realtime.events import Bot, Event, Failure, Message, Reasoning, Source, Usage, timestamp
@@ -121,6 +121,7 @@ class Messages:
         tasks: Tasks,
         *,
         named: Callable[[], None],
+        shared: Shared | None = None,
     ) -> None:
         """named: a room was given its name, so the access log has grown."""
         self._db = db
@@ -129,7 +130,7 @@ class Messages:
         self._activities = activities
         self._tasks = tasks
         self._named = named
-        self.sends = Window(settings.sends_per_10s, 10)
+        self._sends = Limit("sends", settings.sends_per_10s, 10, shared)
         self._queue: list[tuple[NewMessage, asyncio.Future[Appended]]] = []
         self._committing = False
         self.on_batch: Callable[[int, float], None] = lambda size, seconds: None
@@ -145,21 +146,19 @@ class Messages:
         same client_id is safe then.
         """
         self._check_text(text)
-        if self.sends.limit and (wait := self.sends.wait_s(who.user_id)):
+        taken = await self._sends.take(who.user_id)
+        if taken.wait_s:
             if client_id is not None and (sent := await self._sent_before(who, room_id, client_id)):
                 return sent
-            wait = self.sends.wait_s(who.user_id)
-            if wait:
-                raise limited(wait, "You are sending too fast. Wait a moment.")
-        taken = self.sends.take(who.user_id)
+            raise limited(taken.wait_s, "You are sending too fast. Wait a moment.")
         new = NewMessage(room_id, who.user_id, text, client_id or SERVER_MADE + new_id(), reply_to)
         try:
             done = await self._append(new)
         except BaseException:
-            self.sends.give_back(who.user_id, taken)
+            self._sends.give_back(who.user_id, taken)
             raise
         if done.refused is not None or done.duplicate:
-            self.sends.give_back(who.user_id, taken)
+            self._sends.give_back(who.user_id, taken)
         if done.refused == "room.read_only":
             raise read_only()
         if done.refused == "message.reply_not_found":

@@ -33,6 +33,9 @@ class Bus(Protocol):
     def publish(self, room_id: str, event: Event) -> None:
         """In order for one room and publisher. Never waits, never raises."""
 
+    def tell_here(self, room_id: str, event: Event) -> None:
+        """Like `publish`, for this pod's readers alone."""
+
     def publish_piece(self, piece: Stream) -> None:
         """Keep a running answer's piece and publish it, in one step."""
 
@@ -99,6 +102,8 @@ class MemoryBus:
     def publish(self, room_id: str, event: Event) -> None:
         if room_id in self._rooms:
             self._on_room(room_id, event)
+
+    tell_here = publish
 
     def publish_piece(self, piece: Stream) -> None:
         answers = self._answers.setdefault(piece.room_id, {})

@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import Callable
 
 from services.realtime.bus import Bus
+from services.realtime.elsewhere import Elsewhere
 from services.realtime.events import Event, Presence, Read, Typing
 from services.realtime.registry import Registry
 
@@ -57,9 +58,10 @@ class Pace:
 
 
 class Presences:
-    def __init__(self, bus: Bus, registry: Registry) -> None:
+    def __init__(self, bus: Bus, registry: Registry, elsewhere: Elsewhere) -> None:
         self._bus = bus
         self._registry = registry
+        self._elsewhere = elsewhere
         loop = asyncio.get_running_loop()
         self._clock = loop.time
         self._pace = Pace(loop.time)
@@ -67,7 +69,7 @@ class Presences:
         self._leaving: dict[str, tuple[asyncio.TimerHandle, set[str]]] = {}
 
     def online(self, user_id: str) -> bool:
-        return self._registry.online(user_id) or user_id in self._leaving
+        return self._registry.online(user_id) or user_id in self._leaving or self._elsewhere.online(user_id)
 
     def _crowded(self, room_id: str) -> bool:
         return len(self._registry.users_in(room_id)) > CROWD
@@ -80,6 +82,8 @@ class Presences:
         if leaving is not None:
             leaving[0].cancel()
             return
+        if self._elsewhere.online(user_id):
+            return
         for room_id in self._registry.rooms(user_id):
             self._tell(room_id, user_id, True)
 
@@ -90,8 +94,15 @@ class Presences:
 
     def _gone(self, user_id: str) -> None:
         _, rooms = self._leaving.pop(user_id)
+        if not self._elsewhere.online(user_id):
+            for room_id in rooms:
+                self._tell(room_id, user_id, False)
+
+    def died(self, user_id: str, rooms: list[str]) -> None:
+        """The user was on a pod that has vanished. Each pod finds that out and tells its own readers."""
         for room_id in rooms:
-            self._tell(room_id, user_id, False)
+            if not self._crowded(room_id):
+                self._bus.tell_here(room_id, Event("presence", Presence(room_id, user_id, False)))
 
     def _tell(self, room_id: str, user_id: str, online: bool) -> None:
         if not self._crowded(room_id):

@@ -18,6 +18,7 @@ import msgspec
 from redis import asyncio as aioredis
 from redis.crc import key_slot
 
+from services.limits import SharedDown
 from services.realtime.bus import Listener, MemoryBus
 from services.realtime.events import Event, Message, RunningAnswer, Stream
 from services.realtime.redis_node import Node, RedisDown
@@ -31,6 +32,8 @@ PIECE_HEAD = struct.Struct("!BB8s16sHIIB")  # version, kind, pod, message, attem
 CONTROL_CHANNEL = "maru:control"
 PIECE_LUA = (Path(__file__).parent / "lua" / "piece.lua").read_bytes()
 PIECE_SHA = hashlib.sha1(PIECE_LUA, usedforsecurity=False).hexdigest()
+TAKE_LUA = (Path(__file__).parent / "lua" / "take.lua").read_bytes()
+TAKE_SHA = hashlib.sha1(TAKE_LUA, usedforsecurity=False).hexdigest()
 TOPOLOGY_S = 5.0
 RUNNING_S = 0.3
 
@@ -103,7 +106,7 @@ class RedisBus:
                 pool,
                 self._tasks,
                 canary=self._canary_for(address),
-                scripts=(PIECE_LUA,),
+                scripts=(PIECE_LUA, TAKE_LUA),
                 sharded=self.cluster,
                 heard=self._heard,
                 joined=self._joined,
@@ -220,6 +223,9 @@ class RedisBus:
         payload = head + _packed((event.name, event.data, event.origin, event.only_user))
         self._send(channel, self._publish_word, channel, payload)
 
+    def tell_here(self, room_id: str, event: Event) -> None:
+        self._local.publish(room_id, event)
+
     @property
     def _publish_word(self) -> str:
         return "SPUBLISH" if self.cluster else "PUBLISH"
@@ -263,6 +269,33 @@ class RedisBus:
         field = UUID(message_id).bytes
         self._send(channel, "HDEL", channel + ":r", field)
         self._send(channel, "DEL", channel.encode() + b":" + field)
+
+    # -- windows that all pods share (`services.limits.Shared`)
+
+    async def take(self, name: str, limit: int, period_s: float, act: str) -> float:
+        key = f"maru:rate:{name}"
+        try:
+            wait = await self._of(key).call("EVALSHA", TAKE_SHA, 1, key, limit, int(period_s * 1000), act)
+        except RedisDown as error:
+            raise SharedDown from error
+        return int(wait) / 1000
+
+    def give_back(self, name: str, act: str) -> None:
+        key = f"maru:rate:{name}"
+        self._send(key, "ZREM", key, act)
+
+    # -- who is connected where (`services.realtime.elsewhere`)
+
+    @property
+    def pod(self) -> str:
+        return self._pod.hex()
+
+    async def ask(self, key: str, *command: object) -> object:
+        """One command on the node of its key. Raises RedisDown within a tenth of a second."""
+        return await self._of(key).call(*command)
+
+    def tell(self, key: str, *command: object) -> None:
+        self._send(key, *command)
 
     # -- all pods
 

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from typing import Protocol
 
 from services.errors import Limited
+from services.realtime.elsewhere import Elsewhere
 from services.realtime.presence import Presences
 from services.realtime.registry import Client, Registry
 from services.tasks import Tasks
@@ -29,9 +30,12 @@ class Socket(Client, Protocol):
 
 
 class Sockets:
-    def __init__(self, registry: Registry, presences: Presences, tasks: Tasks, limit: int) -> None:
+    def __init__(
+        self, registry: Registry, presences: Presences, elsewhere: Elsewhere, tasks: Tasks, limit: int
+    ) -> None:
         self._registry = registry
         self._presences = presences
+        self._elsewhere = elsewhere
         self._tasks = tasks
         self._limit = limit
         self._opening: Counter[str] = Counter()
@@ -46,10 +50,15 @@ class Sockets:
     def __len__(self) -> int:
         return len(self._all)
 
+    async def elsewhere(self, user_id: str) -> int:
+        """The user's connections to other pods."""
+        return await self._elsewhere.connections(user_id) if self._limit else 0
+
     @contextmanager
-    def opening(self, user_id: str) -> Iterator[None]:
+    def opening(self, user_id: str, elsewhere: int) -> Iterator[None]:
         """Hold one of the user's places while a handshake is under way. Raises Limited when there is none."""
-        if self._limit and self._registry.count(user_id) + self._opening[user_id] >= self._limit:
+        taken = elsewhere + self._registry.count(user_id) + self._opening[user_id]
+        if self._limit and taken >= self._limit:
             raise Limited("limit.connections", f"You have {self._limit} connections open. Close one first.")
         self._opening[user_id] += 1
         try:
@@ -62,7 +71,9 @@ class Sockets:
     def add(self, socket: Socket) -> None:
         self._all[socket] = None
         self.opened[socket.door] += 1
-        if self._registry.add(socket):
+        first = self._registry.add(socket)
+        self._elsewhere.changed(socket.user_id, self._registry.count(socket.user_id))
+        if first:
             self._tasks.spawn(self._came(socket.user_id), "presence")
 
     async def _came(self, user_id: str) -> None:
@@ -74,7 +85,9 @@ class Sockets:
         if self._all.pop(socket, self) is self:
             return
         rooms = set(self._registry.rooms(socket.user_id))
-        if self._registry.remove(socket):
+        last = self._registry.remove(socket)
+        self._elsewhere.changed(socket.user_id, self._registry.count(socket.user_id))
+        if last:
             self._presences.went(socket.user_id, rooms)
 
     async def step(self) -> None:

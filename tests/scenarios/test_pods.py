@@ -3,9 +3,11 @@
 import asyncio
 import time
 
+import aiohttp
 import pytest
 
 from tests.contracts.redis_servers import Redis
+from tests.pods import Refused
 from tests.scripted_model import Script
 
 
@@ -151,3 +153,56 @@ async def test_revocation_holds_on_every_pod(pods, redis, down):
     assert (await there.end(limit))[0] == 4500
     assert (await sio.end(limit))[0] == 4500
     assert (await bob.call("GET", "/users/me", pod=b))[0] == 401
+
+
+async def test_limits_count_over_all_pods_and_each_for_itself_while_redis_is_away(pods, redis):
+    a, b = await two(pods, redis, sends_per_10s=6, max_connections_per_user=4, login_failures_per_15min=4)
+    ann, bob, room, here, there = await meet(a, b)
+    mine = await ann.native(b)
+    for i in range(6):
+        await (here if i % 2 else mine).send(room, str(i))
+    for door in (here, mine):
+        with pytest.raises(Refused, match=r"rate\.limited") as refused:
+            await door.send(room, "x")
+    assert 0 < refused.value.error["retryAfterMs"] <= 10_001
+    for i in range(5):
+        pod = (a, b)[i % 2]
+        status, _ = await pod.call("POST", "/auth/login", {"email": bob.email, "password": "wrong wrong"})
+        assert status == (401 if i < 4 else 429)
+    async with asyncio.timeout(8):  # the mirror is read every other second
+        while not (a.services.presences._elsewhere.online(ann.id) and b.services.presences._elsewhere.online(ann.id)):
+            await asyncio.sleep(0.05)
+    await ann.native(a)
+    await ann.native(b)
+    for pod in (a, b):
+        with pytest.raises(aiohttp.WSServerHandshakeError) as full:
+            await ann.native(pod)
+        assert full.value.status == 429
+    redis.kill()
+    async with asyncio.timeout(10):
+        while a.services.bus.reachable:
+            await asyncio.sleep(0.02)
+    with pytest.raises(Refused, match=r"rate\.limited"):
+        for i in range(7):  # this pod goes on from what it has counted itself
+            await here.send(room, str(i))
+
+
+async def test_presence_is_of_all_pods_and_ends_with_a_dead_one(pods, redis, monkeypatch):
+    monkeypatch.setattr("services.realtime.presence.OFFLINE_AFTER_S", 0.2)
+    monkeypatch.setattr("services.realtime.elsewhere.LIFE_S", 3)
+    a, b = await two(pods, redis)
+    ann, bob, room, here, there = await meet(a, b)
+    async with asyncio.timeout(8):
+        while True:
+            status, members = await ann.call("GET", f"/rooms/{room}/members", pod=a)
+            if [m["online"] for m in members["items"]] == [True, True]:
+                break
+            await asyncio.sleep(0.1)
+    second = await bob.native(a)
+    await second.close()
+    await asyncio.sleep(1)
+    assert not [p for p in here.named("presence") if p["userId"] == bob.id and not p["online"]]  # he is still on b
+    # b dies: nothing of it says that its people are gone.
+    for task in list(b.services.tasks._tasks):
+        task.cancel()
+    await here.event("presence", 12, userId=bob.id, online=False)
