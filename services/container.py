@@ -144,7 +144,7 @@ async def open_services(settings: Settings, *, work: bool = True) -> AsyncIterat
         elsewhere = Elsewhere(shared, died)
         presences = Presences(bus, registry, elsewhere)
         stack.callback(presences.close)
-        activities = Activities(registry, tasks)
+        activities = Activities(registry, tasks, lambda words: bus.tell_others("moved:" + words))
         sockets = Sockets(registry, presences, elsewhere, tasks, settings.max_connections_per_user)
 
         # 4. What the product does.
@@ -167,6 +167,8 @@ async def open_services(settings: Settings, *, work: bool = True) -> AsyncIterat
                 access.nudge()
             elif what == "jobs":
                 generation.nudge()
+            elif what.startswith("moved:"):
+                activities.heard(what.removeprefix("moved:"))
             elif what.startswith("stop:"):
                 generation.stop(what.removeprefix("stop:"))
 

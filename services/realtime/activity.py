@@ -6,6 +6,8 @@ A hint that makes a room list live; `GET /rooms` is the truth.
 import asyncio
 from collections.abc import Callable, Iterator
 
+import msgspec
+
 from services.realtime.events import Event, RoomActivity, encode
 from services.realtime.registry import Registry
 from services.tasks import Tasks
@@ -14,20 +16,41 @@ EVERY_S = 1.0
 # A thousand connections told in one go would hold up every send of that moment.
 CHUNK = 40
 PAUSE_S = 0.005
+NAME_CHARS = 80
+
+decode = msgspec.json.Decoder(list[tuple[str, int, str]]).decode
+
+
+def add(moved: dict[str, tuple[int, str]], room_id: str, last_seq: int, mentions: str) -> None:
+    before = moved.get(room_id, (0, ""))
+    moved[room_id] = (max(before[0], last_seq), f"{before[1]}\n{mentions}" if mentions else before[1])
 
 
 class Activities:
-    def __init__(self, registry: Registry, tasks: Tasks) -> None:
+    def __init__(self, registry: Registry, tasks: Tasks, announce: Callable[[str], None]) -> None:
+        """announce: tell the other pods, in words that `heard` understands."""
         self._registry = registry
         self._tasks = tasks
-        self._moved: dict[str, tuple[int, str]] = {}  # room -> last seq, lower-case text of what mentions anybody
+        self._announce = announce
+        self._moved: dict[str, tuple[int, str]] = {}  # room -> last seq, lower-case text of whom it mentions
+        self._own: dict[str, tuple[int, str]] = {}  # of these, what was committed here
         self._telling = False
 
     def note(self, room_id: str, last_seq: int, text: str) -> None:
         """A message was committed in the room."""
-        before = self._moved.get(room_id, (0, ""))
-        mentions = before[1] + "\n" + text.lower() if "@" in text else before[1]
-        self._moved[room_id] = (max(before[0], last_seq), mentions)
+        # Only what may be a name: whom it mentions is for those to say who know their users' names.
+        mentions = "\n".join(part[:NAME_CHARS].lower() for part in text.split("@")[1:])
+        add(self._own, room_id, last_seq, mentions)
+        self._note(room_id, last_seq, mentions)
+
+    def heard(self, words: str) -> None:
+        """Another pod announces what moved there."""
+        for room_id, last_seq, mentions in decode(words):
+            if self._registry.users_in(room_id):
+                self._note(room_id, last_seq, mentions)
+
+    def _note(self, room_id: str, last_seq: int, mentions: str) -> None:
+        add(self._moved, room_id, last_seq, mentions)
         if not self._telling:
             self._telling = True
             self._tasks.spawn(self._tell(), "activity")
@@ -37,6 +60,9 @@ class Activities:
             while self._moved:
                 await asyncio.sleep(EVERY_S)
                 moved, self._moved = self._moved, {}
+                own, self._own = self._own, {}
+                if own:
+                    self._announce(encode([(room_id, *what) for room_id, what in own.items()]).decode())
                 for told, (deliver, event) in enumerate(self._events(moved), 1):
                     deliver(event)
                     if told % CHUNK == 0:
@@ -66,6 +92,6 @@ class Activities:
         last_seq, mentions = what
         if mentions:
             names = {client.identity.name.lower() for client in self._registry.clients(user_id)}
-            if any("@" + name in mentions for name in names):
+            if any(part.startswith(name) for part in mentions.split("\n") for name in names):
                 return encode(RoomActivity(room_id, last_seq, True))
         return plain[room_id]

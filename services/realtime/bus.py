@@ -48,6 +48,9 @@ class Bus(Protocol):
     def nudge(self, what: str) -> None:
         """Tell every pod to look at rows: "access", "jobs", "stop:<message id>"."""
 
+    def tell_others(self, what: str) -> None:
+        """Like `nudge`, for the other pods only."""
+
     async def close(self) -> None: ...
 
 
@@ -126,6 +129,9 @@ class MemoryBus:
 
     def nudge(self, what: str) -> None:
         self._on_nudge(what)
+
+    def tell_others(self, what: str) -> None:
+        return None
 
     async def close(self) -> None:
         self._rooms.clear()

@@ -301,6 +301,9 @@ class RedisBus:
 
     def nudge(self, what: str) -> None:
         self._on_nudge(what)
+        self.tell_others(what)
+
+    def tell_others(self, what: str) -> None:
         payload = bytes((VERSION, CONTROL)) + self._pod + what.encode()
         self._send(CONTROL_CHANNEL, self._publish_word, CONTROL_CHANNEL, payload)
 

@@ -206,3 +206,15 @@ async def test_presence_is_of_all_pods_and_ends_with_a_dead_one(pods, redis, mon
     for task in list(b.services.tasks._tasks):
         task.cancel()
     await here.event("presence", 12, userId=bob.id, online=False)
+
+
+async def test_activity_tells_of_rooms_that_moved_on_another_pod(pods, redis):
+    a, b = await two(pods, redis)
+    ann, bob, room, here, there = await meet(a, b)
+    other = await ann.room(bob)
+    idle = await bob.native(b)
+    await idle.ask("ping", {})
+    await here.send(other, "hey @BOB, look")
+    hint = await idle.event("activity", 3)
+    assert hint["rooms"] == [{"roomId": other, "lastSeq": 1, "mentioned": True}]
+    assert here.named("activity") == [] or here.named("activity")[0]["rooms"][0]["mentioned"] is False
