@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar
+from weakref import WeakSet
 
 import psycopg2
 from peewee import InterfaceError, OperationalError, PostgresqlDatabase
@@ -52,6 +53,7 @@ class Sql:
 
     def __init__(self, database: Any) -> None:
         self.peewee = database
+        self._prepared: WeakSet[Any] = WeakSet()
 
     def rows(self, statement: str, *params: Any) -> list[Row]:
         return list(self.peewee.execute_sql(statement, params).fetchall())
@@ -63,6 +65,13 @@ class Sql:
     def run(self, statement: str, *params: Any) -> int:
         """Rows that the statement touched."""
         return int(self.peewee.execute_sql(statement, params).rowcount)
+
+    def prepare(self, cursor: Any, statements: dict[str, str]) -> None:
+        """Prepare these once a connection (name -> `(types) as statement`), before a transaction begins."""
+        if cursor.connection not in self._prepared:
+            for name, statement in statements.items():
+                cursor.execute(f"prepare {name} {statement}")
+            self._prepared.add(cursor.connection)
 
     def raw(self) -> Any:
         """psycopg2's cursor in autocommit, for code that writes BEGIN and COMMIT into its own statements."""

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from models import rooms
 from models.base import new_id
-from models.database import Sql, flat, placeholders
+from models.database import Sql
 
 
 class MessageRow(NamedTuple):
@@ -81,67 +81,62 @@ class Appended(NamedTuple):
 # (bot settings of the room, text, whether it replies to a bot's message) -> name of the bot that shall answer, or None
 WhoAnswers = Callable[[dict[str, Any], str, bool], str | None]
 
-LOOK_UP = (
-    "select v.i::int, h.room_id is not null, m.role, u.name, r.bot, k.id, k.seq, k.changed_seq, k.created_at,"
-    " p.role, clock_timestamp() from (values {}) v(i, room_id, user_id, client_id, reply_to)"
-    " left join room_heads h on h.room_id = v.room_id::uuid left join rooms r on r.id = v.room_id::uuid"
-    " left join members m on m.room_id = v.room_id::uuid and m.user_id = v.user_id::uuid"
-    " left join users u on u.id = v.user_id::uuid"
-    " left join messages k on k.room_id = v.room_id::uuid and k.user_id = v.user_id::uuid and k.client_id = v.client_id"
-    " left join messages p on p.id = v.reply_to::uuid and p.room_id = v.room_id::uuid and not p.deleted"
-)
-INSERT = (
-    "insert into messages (id, room_id, seq, changed_seq, user_id, role, content, created_at, client_id, reply_to,"
-    " status, attempt, bot_name, asked_by) values "
+# Prepared once a connection: planning these joins anew would cost Postgres more than running them. Arrays instead of
+# VALUES, so that the text is the same whatever the size of a batch.
+PREPARED = {
+    "maru_lock": "(uuid[]) as select from room_heads where room_id = any($1) order by room_id for update",
+    "maru_look_up": "(uuid[], uuid[], text[], uuid[]) as"
+    " select v.i, h.head, h.last_seq, m.role, u.name, r.bot, k.id, k.seq, k.changed_seq, k.created_at, p.role,"
+    " clock_timestamp() from unnest($1, $2, $3, $4) with ordinality v(room_id, user_id, client_id, reply_to, i)"
+    " left join room_heads h on h.room_id = v.room_id left join rooms r on r.id = v.room_id"
+    " left join members m on m.room_id = v.room_id and m.user_id = v.user_id left join users u on u.id = v.user_id"
+    " left join messages k on k.room_id = v.room_id and k.user_id = v.user_id and k.client_id = v.client_id"
+    " left join messages p on p.id = v.reply_to and p.room_id = v.room_id and not p.deleted order by v.i",
+    "maru_insert": "(uuid[], uuid[], bigint[], bigint[], uuid[], text[], text[], timestamptz[], text[], uuid[], text[],"
+    " int[], text[], uuid[]) as insert into messages (id, room_id, seq, changed_seq, user_id, role, content, created_at,"
+    " client_id, reply_to, status, attempt, bot_name, asked_by)"
+    " select * from unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)",
+    "maru_move": "(uuid[], bigint[], bigint[]) as update room_heads h set head = v.head, last_seq = v.last_seq"
+    " from unnest($1, $2, $3) v(room_id, head, last_seq) where h.room_id = v.room_id",
+}
+LOOK = "begin; execute maru_lock(%s::uuid[]); execute maru_look_up(%s::uuid[], %s::uuid[], %s::text[], %s::uuid[])"
+WRITE = (
+    "execute maru_insert(%s::uuid[], %s::uuid[], %s, %s, %s::uuid[], %s, %s, %s, %s::text[], %s::uuid[], %s, %s::int[],"
+    " %s::text[], %s::uuid[]); execute maru_move(%s::uuid[], %s, %s); commit"
 )
 
 
 def append(sql: Sql, batch: Sequence[NewMessage], who_answers: WhoAnswers) -> list[Appended]:
-    """Append a batch in one transaction of three round trips, whatever its size. Run it bare: it begins and commits.
+    """Append a batch in one transaction of two round trips, whatever its size. Run it bare: it begins and commits.
 
-    1. lock the heads, in id order, so that two pods can't deadlock;
-    2. look up, in a new statement and so with a fresh snapshot, known client ids and memberships;
-    3. insert what is new, the queued answers with it, move the heads, commit.
+    1. lock the heads, in id order, so that two pods can't deadlock; then look up, in a new statement and so with a fresh
+       snapshot, the heads, known client ids and memberships;
+    2. insert what is new, the queued answers with it, move the heads, commit.
     Raises when the whole batch failed; after a lost connection it may have been committed all the same, and a
     repetition finds its own client ids.
     """
     cursor = sql.raw()
+    sql.prepare(cursor, PREPARED)
     room_ids = sorted({new.room_id for new in batch})
-    cursor.execute(
-        "begin; select room_id, head, last_seq from room_heads where room_id = any(%s::uuid[])"
-        " order by room_id for update",
-        (room_ids,),
-    )
+    rooms_of, users, _, client_ids, replies = (list(column) for column in zip(*batch, strict=True))
     try:
-        heads = {room_id: [head, last_seq] for room_id, head, last_seq in cursor.fetchall()}
-        keys = [(i, new.room_id, new.user_id, new.client_id, new.reply_to) for i, new in enumerate(batch)]
-        cursor.execute(LOOK_UP.format(placeholders(len(keys), 5)), flat(keys))
-        results, inserts = _number(batch, cursor.fetchall(), heads, who_answers)
+        cursor.execute(LOOK, (room_ids, rooms_of, users, client_ids, replies))
+        results, inserts, heads = _number(batch, cursor.fetchall(), who_answers)
         if not inserts:
             cursor.execute("commit")
             return results
-        moved = [(room_id, *heads[room_id]) for room_id in sorted({row.room_id for row in inserts})]
+        moved = [(room_id, *heads[room_id]) for room_id in room_ids if room_id in heads]
         values = [
             (
                 *row[:5],
-                *row[6:9],
-                row.client_id,
-                row.reply_to,
-                row.status,
+                *row[6:12],
                 row.attempt,
                 row.user_name if row.role == "bot" else None,
                 row.asked_by,
             )
             for row in inserts
         ]
-        cursor.execute(
-            INSERT
-            + placeholders(len(values), 14)
-            + "; update room_heads h set head = v.head, last_seq = v.last_seq from (values "
-            + placeholders(len(moved), 3)
-            + ") v(room_id, head, last_seq) where h.room_id = v.room_id::uuid; commit",
-            flat(values) + flat(moved),
-        )
+        cursor.execute(WRITE, [list(column) for rows in (values, moved) for column in zip(*rows, strict=True)])
     except BaseException:
         if not cursor.connection.closed:
             cursor.execute("rollback")
@@ -150,15 +145,17 @@ def append(sql: Sql, batch: Sequence[NewMessage], who_answers: WhoAnswers) -> li
 
 
 def _number(
-    batch: Sequence[NewMessage], found: list[Any], heads: dict[str, list[int]], who_answers: WhoAnswers
-) -> tuple[list[Appended], list[MessageRow]]:
+    batch: Sequence[NewMessage], found: list[Any], who_answers: WhoAnswers
+) -> tuple[list[Appended], list[MessageRow], dict[str, list[int]]]:
+    """(what becomes of each, rows to insert, heads as they will be)."""
     results: list[Appended] = []
     inserts: list[MessageRow] = []
+    heads: dict[str, list[int]] = {}
     in_batch: dict[tuple[str, str, str], MessageRow] = {}
-    for _, exists, role, name, bot, known_id, seq, changed_seq, at, reply_role, now in sorted(found):
+    for _, at_head, at_seq, role, name, bot, known_id, seq, changed_seq, at, reply_role, now in found:
         new = batch[len(results)]
         key = (new.room_id, new.user_id, new.client_id)
-        if not exists or role is None or new.room_id not in heads:
+        if at_head is None or role is None:
             results.append(Appended(refused="room.not_found"))
             continue
         if known_id is not None:
@@ -174,7 +171,7 @@ def _number(
         if new.reply_to is not None and reply_role is None:
             results.append(Appended(refused="message.reply_not_found"))
             continue
-        head = heads[new.room_id]
+        head = heads.setdefault(new.room_id, [at_head, at_seq])
         head[0] += 1
         head[1] += 1
         row = MessageRow(
@@ -194,7 +191,7 @@ def _number(
             )  # fmt: skip
             inserts.append(answer)
         results.append(Appended(row, answer))
-    return results, inserts
+    return results, inserts, heads
 
 
 def find_by_client(sql: Sql, room_id: str, user_id: str, client_id: str) -> MessageRow | None:

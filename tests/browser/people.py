@@ -49,8 +49,9 @@ class Site:
 
     def start(self) -> None:
         environment = {
-            **os.environ, "PORT": str(self.port), "DATABASE_URL": self._database_url, "JWT_SECRET": SECRET, "REGISTRATIONS_PER_HOUR": "0",
-            "SENDS_PER_10S": "0", "DEMO_TOKEN_MS": "25", "LEASE_S": "2", "LOG_LEVEL": "error", "REDIS_URL": "", "DRAIN_S": "0",
+            **os.environ, "PORT": str(self.port), "DATABASE_URL": self._database_url, "JWT_SECRET": SECRET, "REDIS_URL": "",
+            "REGISTRATIONS_PER_HOUR": "0", "SENDS_PER_10S": "0", "DEMO_TOKEN_MS": "25", "LEASE_S": "2", "DRAIN_S": "0",
+            "LOG_LEVEL": "error",
         }  # fmt: skip
         command = [sys.executable, "app.py"]
         self._process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True)

@@ -41,15 +41,18 @@ def test_two_browsers_and_a_socketio_client_share_a_room(people: People) -> None
 
         def ended() -> bool:
             for person in (minjun, sofia):
-                body = person.page.locator(".message--streaming .message__body")
-                if body.count():
-                    lengths[person.name].add(len(body.first.text_content(timeout=1000) or ""))
-            return sofia.page.get_by_text("낱말씩 답할게요").count() == 1 and not sofia.page.locator(".message--streaming").count()
+                running = person.page.locator(".message--streaming .message__body")
+                lengths[person.name].update(map(len, running.all_text_contents()))
+            is_whole = sofia.bodies.filter(has_text="낱말씩 답할게요").count() == 1
+            return is_whole and not sofia.page.locator(".message--streaming").count()
 
         until(ended, sofia.page, 15)
         assert all(len(seen) >= 4 for seen in lengths.values()), lengths
         pieces = [data for name, data in heard if name == "stream"]
-        until(lambda: any(d.get("status") == "complete" and d["role"] == "bot" for n, d in heard if n == "message"), sofia.page)
+        until(
+            lambda: any(d.get("status") == "complete" and d["role"] == "bot" for n, d in heard if n == "message"),
+            sofia.page,
+        )
         final = next(d for n, d in reversed(heard) if n == "message" and d["role"] == "bot")
         assert "".join(piece["token"] for piece in pieces) == final["text"]
         expect(minjun.answer.locator(".message__foot")).to_contain_text("demo")
@@ -146,7 +149,7 @@ def test_people_are_invited_and_rooms_are_left_from_the_panel(people: People) ->
     room_id = minjun.room(name="초대할 방")
     sofia.open()
     minjun.enter(room_id)
-    minjun.page.get_by_role("button", name="초대하기").click()
+    minjun.page.get_by_role("button", name="초대하기", exact=True).click()
     panel = minjun.page.get_by_role("complementary", name="방 설정")
     panel.get_by_label("이름이나 이메일").fill(sofia.name)
     panel.get_by_role("button", name="초대", exact=True).click()
@@ -162,3 +165,44 @@ def test_people_are_invited_and_rooms_are_left_from_the_panel(people: People) ->
     minjun.page.get_by_role("dialog").get_by_role("button", name="방 지우기").click()
     expect(sofia.page.get_by_role("link", name="새 이름")).to_have_count(0)
     expect(minjun.page.locator("#foot")).to_be_hidden()
+    expect(minjun.page.locator("#toast")).to_have_text("방이 지워졌어요.")
+
+
+def test_the_keyboard_reaches_every_message(people: People) -> None:
+    minjun, sofia = people.person("박민준"), people.person("Sofia Reyes")
+    room_id = minjun.room(sofia)
+    sofia.say(room_id, "하나")
+    sofia.say(room_id, "둘")
+    minjun.enter(room_id)
+    minjun.sees("둘")
+    minjun.page.locator("#log").focus()
+    minjun.page.keyboard.press("k")
+    minjun.page.keyboard.press("k")
+    focused = minjun.page.locator(".message:focus")
+    expect(focused).to_contain_text("하나")
+    expect(focused.get_by_role("toolbar")).to_be_visible()
+    minjun.page.keyboard.press("r")
+    expect(minjun.field).to_be_focused()
+    expect(minjun.page.locator("#composer-about")).to_contain_text("Sofia Reyes 님에게 답장")
+    minjun.page.keyboard.press("Escape")
+    expect(minjun.page.locator("#composer-about")).to_be_hidden()
+
+
+def test_answers_are_spoken_in_sentences_and_others_are_seen_typing(people: People) -> None:
+    minjun, sofia = people.person("박민준"), people.person("Sofia Reyes")
+    room_id = minjun.room(sofia, when="mention")
+    minjun.enter(room_id)
+    sofia.enter(room_id)
+    sofia.field.press_sequentially("음")
+    expect(minjun.page.locator("#typing")).to_have_text("Sofia Reyes 님이 쓰고 있어요")
+    minjun.page.evaluate(
+        """() => { window.spoken = []; const region = document.getElementById("spoken");
+        new MutationObserver(() => window.spoken.push(region.textContent)).observe(region, { childList: true }); }"""
+    )
+    minjun.write("@마루 안녕")
+    expect(minjun.answer).to_contain_text("낱말씩 답할게요", timeout=15_000)
+    expect(minjun.page.locator("#spoken")).to_contain_text("낱말씩 답할게요.")
+    spoken = minjun.page.evaluate("window.spoken")
+    assert 2 <= len(spoken) <= 10
+    assert "저는 인터넷 없이 도는 연습용 모델이에요." in " ".join(spoken)
+    assert not any("OPENAI" in text for text in spoken)

@@ -5,7 +5,15 @@ import { test } from "node:test";
 import { whoAnswers } from "../../static/js/answering.js";
 import { Enter } from "../../static/js/enter.js";
 
-const key = (at, fields = {}) => ({ key: "Enter", code: "Enter", keyCode: 13, isComposing: false, shiftKey: false, timeStamp: at, ...fields });
+const key = (at, fields = {}) => ({
+  key: "Enter",
+  code: "Enter",
+  keyCode: 13,
+  isComposing: false,
+  shiftKey: false,
+  timeStamp: at,
+  ...fields,
+});
 
 function composing(enter, data) {
   enter.start();
@@ -77,6 +85,14 @@ test("Shift+Enter in the middle of a syllable does not send", () => {
   composing(enter, "한");
   enter.keydown(key(10, { keyCode: 229, isComposing: true, shiftKey: true }));
   assert.equal(enter.end("한", 11), null);
+});
+
+test("the button in the middle of a syllable sends with its end, and the next Enter counts", () => {
+  const enter = new Enter();
+  composing(enter, "네");
+  enter.mark();
+  assert.equal(enter.end("네", 10), "send");
+  assert.equal(enter.keydown(key(50)), "send");
 });
 
 test("who will answer is told by the server's rule", () => {

@@ -10,19 +10,27 @@ const html = (text) => htmlOf(markdown.lexer(text)).trim();
 function feed(text, step = 3) {
   const blocks = new Blocks();
   const finished = [];
-  for (let end = step; end < text.length; end += step) finished.push(...blocks.push(text.slice(0, end), false).finished);
+  for (let end = step; end < text.length; end += step)
+    finished.push(...blocks.push(text.slice(0, end), false).finished);
   finished.push(...blocks.push(text, true).finished);
   return finished;
 }
 
-const LONG = "# 제목\n\n첫 문단 **굵게**\n다음 줄\n\n- 하나\n- 둘\n\n  안쪽\n\n```sql\nselect 1;\n\nselect 2;\n```\n\n| a | b |\n|---|---|\n| 1 | 2 |\n\n> 인용\n\n끝.";
+const LONG =
+  "# 제목\n\n첫 문단 **굵게**\n다음 줄\n\n- 하나\n- 둘\n\n  안쪽\n\n```sql\nselect 1;\n\nselect 2;\n```\n\n| a | b |\n|---|---|\n| 1 | 2 |\n\n> 인용\n\n끝.";
 
 test("whatever the pieces, the finished blocks are those of the whole text, each once", () => {
   const whole = html(LONG);
   for (const step of [1, 2, 3, 7, 50]) {
     const finished = feed(LONG, step);
     assert.equal(finished.map((token) => token.raw).join(""), LONG);
-    assert.equal(finished.map((token) => htmlOf([token])).join("").trim(), whole);
+    assert.equal(
+      finished
+        .map((token) => htmlOf([token]))
+        .join("")
+        .trim(),
+      whole,
+    );
   }
 });
 

@@ -9,22 +9,50 @@ import { finishedPart } from "../../static/js/spoken.js";
 import en from "../../static/js/words/en.js";
 import ko from "../../static/js/words/ko.js";
 
-const said = (seq, userId, minute, fields = {}) => ({ id: `m${seq}`, seq, userId, role: userId ? "user" : "bot", text: "", ts: new Date(2026, 10, 25, 9, minute).toISOString(), ...fields });
+const said = (seq, userId, minute, fields = {}) => ({
+  id: `m${seq}`,
+  seq,
+  userId,
+  role: userId ? "user" : "bot",
+  text: "",
+  ts: new Date(2026, 10, 25, 9, minute).toISOString(),
+  ...fields,
+});
 
 test("one who goes on within five minutes needs no second head", () => {
-  const rows = arrange({ messages: [said(1, "a", 0), said(2, "a", 4), said(3, "a", 10), said(4, "b", 11)], meId: "me" });
-  assert.deepEqual(rows.map((row) => row.kind), ["day", "message", "message", "message", "message"]);
-  assert.deepEqual(rows.slice(1).map((row) => row.more), [false, true, false, false]);
+  const rows = arrange({
+    messages: [said(1, "a", 0), said(2, "a", 4), said(3, "a", 10), said(4, "b", 11)],
+    meId: "me",
+  });
+  assert.deepEqual(
+    rows.map((row) => row.kind),
+    ["day", "message", "message", "message", "message"],
+  );
+  assert.deepEqual(
+    rows.slice(1).map((row) => row.more),
+    [false, true, false, false],
+  );
 });
 
 test("an answer right below its question is tied to it", () => {
-  const [, asked, answer, other] = arrange({ messages: [said(1, "a", 0), said(2, null, 1, { replyTo: "m1" }), said(3, null, 2, { replyTo: "m1" })], meId: "me" });
+  const [, asked, answer, other] = arrange({
+    messages: [said(1, "a", 0), said(2, null, 1, { replyTo: "m1" }), said(3, null, 2, { replyTo: "m1" })],
+    meId: "me",
+  });
   assert.deepEqual([asked.asked, answer.below, other.below], [true, true, false]);
 });
 
 test("the line of what is new stands before the first unread of others", () => {
-  const rows = arrange({ messages: [said(1, "a", 0), said(2, "me", 1), said(3, "a", 2)], meId: "me", freshAfter: 1, unread: 1 });
-  assert.deepEqual(rows.map((row) => row.key), [rows[0].key, "m1", "m2", "fresh", "m3"]);
+  const rows = arrange({
+    messages: [said(1, "a", 0), said(2, "me", 1), said(3, "a", 2)],
+    meId: "me",
+    freshAfter: 1,
+    unread: 1,
+  });
+  assert.deepEqual(
+    rows.map((row) => row.key),
+    [rows[0].key, "m1", "m2", "fresh", "m3"],
+  );
 });
 
 const list = (from, to) => Array.from({ length: to - from + 1 }, (_, index) => ({ seq: from + index }));
@@ -58,7 +86,10 @@ test("both catalogues have the same words with the same holes", () => {
 });
 
 test("particles fit the name before them", () => {
-  assert.equal(particles("마루이(가) 지은이(가) 서울(으)로 방(으)로 마루(으)로 민준을(를)"), "마루가 지은이 서울로 방으로 마루로 민준을");
+  assert.equal(
+    particles("마루이(가) 지은이(가) 서울(으)로 방(으)로 마루(으)로 민준을(를)"),
+    "마루가 지은이 서울로 방으로 마루로 민준을",
+  );
   assert.equal(new Words("ko").say("composer.will", { bot: "Maru" }), "보내면 Maru가 답해요");
 });
 

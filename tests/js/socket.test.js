@@ -52,7 +52,10 @@ function started(context) {
 }
 
 test("the wait doubles to half a minute and is spread", () => {
-  assert.deepEqual([0, 1, 2, 10].map((tries) => backOff(tries, 1)), [500, 1000, 2000, 30_000]);
+  assert.deepEqual(
+    [0, 1, 2, 10].map((tries) => backOff(tries, 1)),
+    [500, 1000, 2000, 30_000],
+  );
   assert.equal(backOff(3, 0), 2000);
   assert.ok(backOff(0, 1, true) <= 1500);
 });

@@ -8,16 +8,47 @@ const ROOM = "r1";
 const me = { id: "me", name: "한지수" };
 
 function room(fields = {}) {
-  return { id: ROOM, name: "방", createdAt: "2026-11-25T00:00:00.000Z", head: 0, lastSeq: 0, role: "owner", readSeq: 0, memberCount: 2, bot: { name: "마루", when: "always" }, ...fields };
+  return {
+    id: ROOM,
+    name: "방",
+    createdAt: "2026-11-25T00:00:00.000Z",
+    head: 0,
+    lastSeq: 0,
+    role: "owner",
+    readSeq: 0,
+    memberCount: 2,
+    bot: { name: "마루", when: "always" },
+    ...fields,
+  };
 }
 
 function message(seq, fields = {}) {
-  return { id: `m${seq}`, roomId: ROOM, seq, changedSeq: seq, userId: "u", userName: "민준", role: "user", text: `글 ${seq}`, ts: "2026-11-25T01:00:00.000Z", status: "complete", ...fields };
+  return {
+    id: `m${seq}`,
+    roomId: ROOM,
+    seq,
+    changedSeq: seq,
+    userId: "u",
+    userName: "민준",
+    role: "user",
+    text: `글 ${seq}`,
+    ts: "2026-11-25T01:00:00.000Z",
+    status: "complete",
+    ...fields,
+  };
 }
 
 function reply(messages, fields = {}) {
   const head = Math.max(0, ...messages.map((one) => one.changedSeq));
-  return { room: room({ head, lastSeq: Math.max(0, ...messages.map((one) => one.seq)) }), members: [], head, messages, more: false, streams: [], ...fields };
+  return {
+    room: room({ head, lastSeq: Math.max(0, ...messages.map((one) => one.seq)) }),
+    members: [],
+    head,
+    messages,
+    more: false,
+    streams: [],
+    ...fields,
+  };
 }
 
 function opened(messages = [], fields = {}) {
@@ -28,7 +59,11 @@ function opened(messages = [], fields = {}) {
   return store;
 }
 
-const texts = (store) => store.conversation(ROOM).list().map((one) => store.conversation(ROOM).textOf(one));
+const texts = (store) =>
+  store
+    .conversation(ROOM)
+    .list()
+    .map((one) => store.conversation(ROOM).textOf(one));
 
 test("the highest changedSeq wins, in whichever order changes come", () => {
   const store = opened([message(1)]);
@@ -42,13 +77,25 @@ test("pages of history do not move the cursor", () => {
   const store = opened([message(60, { changedSeq: 60 })]);
   store.page(ROOM, { messages: [message(59, { changedSeq: 75 })], moreBefore: true, moreAfter: true }, "before");
   assert.equal(store.conversation(ROOM).cursor, 60);
-  assert.deepEqual(store.conversation(ROOM).list().map((one) => one.seq), [59, 60]);
+  assert.deepEqual(
+    store
+      .conversation(ROOM)
+      .list()
+      .map((one) => one.seq),
+    [59, 60],
+  );
 });
 
 test("a changed message from before the known part waits until its page comes", () => {
   const store = opened([message(60)]);
   store.message(message(5, { changedSeq: 61, deleted: true, text: "" }));
-  assert.deepEqual(store.conversation(ROOM).list().map((one) => one.seq), [60]);
+  assert.deepEqual(
+    store
+      .conversation(ROOM)
+      .list()
+      .map((one) => one.seq),
+    [60],
+  );
 });
 
 test("coming back with a cursor adds, and starting over forgets", () => {
@@ -65,8 +112,27 @@ test("with more to come the cursor is the highest change that came", () => {
   assert.equal(store.conversation(ROOM).cursor, 2);
 });
 
-const answer = (fields) => message(2, { id: "a", userId: null, userName: "마루", role: "bot", status: "streaming", attempt: 1, text: "", replyTo: "m1", ...fields });
-const piece = (n, token, fields = {}) => ({ roomId: ROOM, messageId: "a", attempt: 1, n, next: n + 1, token, ...fields });
+const answer = (fields) =>
+  message(2, {
+    id: "a",
+    userId: null,
+    userName: "마루",
+    role: "bot",
+    status: "streaming",
+    attempt: 1,
+    text: "",
+    replyTo: "m1",
+    ...fields,
+  });
+const piece = (n, token, fields = {}) => ({
+  roomId: ROOM,
+  messageId: "a",
+  attempt: 1,
+  n,
+  next: n + 1,
+  token,
+  ...fields,
+});
 
 test("pieces grow an answer, and the final message replaces them", () => {
   const store = opened([message(1), answer()]);
@@ -130,7 +196,10 @@ test("a failed send waits for a retry under the same clientId", () => {
   store.failed(ROOM, "c1", { code: "room.read_only" });
   assert.equal(store.waiting().length, 0);
   store.retry(ROOM, "c1");
-  assert.deepEqual(store.waiting().map((one) => one.clientId), ["c1"]);
+  assert.deepEqual(
+    store.waiting().map((one) => one.clientId),
+    ["c1"],
+  );
 });
 
 test("unread is what came behind the read mark, here or in rooms not joined", () => {
@@ -147,9 +216,21 @@ test("a part around an old message hides the newest until it has been reached", 
   const store = opened([message(13), message(14)]);
   store.page(ROOM, { messages: [message(10), message(11)], moreBefore: true, moreAfter: true }, "around");
   store.message(message(15, { changedSeq: 200 }));
-  assert.deepEqual(store.conversation(ROOM).list().map((one) => one.seq), [10, 11]);
+  assert.deepEqual(
+    store
+      .conversation(ROOM)
+      .list()
+      .map((one) => one.seq),
+    [10, 11],
+  );
   store.page(ROOM, { messages: [message(12), message(13)], moreBefore: true, moreAfter: false }, "after");
-  assert.deepEqual(store.conversation(ROOM).list().map((one) => one.seq), [10, 11, 12, 13, 14, 15]);
+  assert.deepEqual(
+    store
+      .conversation(ROOM)
+      .list()
+      .map((one) => one.seq),
+    [10, 11, 12, 13, 14, 15],
+  );
 });
 
 test("a removed room is closed and forgotten", () => {

@@ -1,0 +1,276 @@
+"""Pictures of each view with demo content: `.venv/bin/python scripts/screenshots.py FOLDER [--keep]`.
+
+Starts a pod of its own on an embedded Postgres, with a model that answers from a script, in Korean and English, light
+and dark, at 1280x800 and 360x740. `--keep` also writes the four that the README shows to static/img.
+"""
+
+import argparse
+import asyncio
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+from pathlib import Path
+from typing import Any
+
+import requests
+import socketio
+from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from tests.scripted_model import Script, ScriptedModel  # noqa: E402
+
+ARGUMENTS = [
+    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+    "--disable-component-update", "--disable-sync",
+]  # fmt: skip
+SIZES: Any = {"desk": {"width": 1280, "height": 800}, "phone": {"width": 360, "height": 740}}
+KEPT = {
+    "chat-ko-light-desk": "shot-chat-light.png",
+    "chat-en-dark-desk": "shot-chat-dark.png",
+    "chat-ko-light-phone": "shot-phone.png",
+    "sign-in-en-light-desk": "shot-sign-in.png",
+}
+
+MORNING = "Staging has run 0.9 since Friday. First token at p95 went from 1.9 s to 1.1 s, and not one reconnect storm."
+ROLLBACK_KO = """되돌리기는 **세 단계**이고 길어도 6분입니다. 지난번에는 색인을 잠근 채로 만들어 40분이 걸렸으니, \
+이번에는 배포 전에 미리 만들어 둡니다.
+
+```sql
+-- 쓰기를 막지 않는다. 배포 30분 전에 한 번.
+create index concurrently if not exists message_changed
+    on message (room_id, changed_seq);
+```
+
+1. 새 파드 두 대를 `drain`으로 비웁니다. 연결은 옛 파드로 옮겨 갑니다.
+2. 이미지를 0.8.4로 되돌리고 `/readyz`가 200이 될 때까지 기다"""
+TABLE_KO = """11월 3일 기록을 기준으로 모두 52분이었고, 그중 40분이 색인이었습니다.
+
+| 단계 | 맡은 사람 | 걸린 시간 |
+|---|---|--:|
+| 이미지 올리기 | 박민준 | 4분 |
+| 색인 만들기 (잠금) | 이서연 | 40분 |
+| 파드 여섯 개 바꾸기 | 박민준 | 8분 |"""
+ROLLBACK_EN = """Rolling back is **three steps** and takes six minutes at most. \
+Last time the index was built under a lock; this time it is there beforehand.
+
+```sql
+-- Does not block writers. Once, 30 minutes before.
+create index concurrently if not exists message_changed
+    on message (room_id, changed_seq);
+```
+
+1. Empty two of the new pods with `drain`. Their connections move to the old ones.
+2. Put the image back to 0.8.4 and wait until `/readyz` says 2"""
+
+
+class Model(threading.Thread):
+    """The scripted model on a loop of its own."""
+
+    def __init__(self) -> None:
+        super().__init__(daemon=True)
+        self.ready = threading.Event()
+
+    def run(self) -> None:
+        asyncio.run(self._serve())
+
+    async def _serve(self) -> None:
+        self.model = ScriptedModel()
+        self.model.start()
+        self.model.default = self._answer
+        self.ready.set()
+        await asyncio.Event().wait()
+
+    def _answer(self, body: dict[str, Any]) -> Script:
+        """What is asked for a table ends; the others go on for ever, as seen while they run."""
+        asked = str(body["messages"][-1]["content"])
+        if "표로" in asked:
+            return Script(("text", TABLE_KO), ("usage", 812, 164))
+        korean = "절차" in asked
+        thought = "금요일 기록에서 색인 잠금이 40분…" if korean else "Friday's record…"
+        return Script(("think", thought), ("text", ROLLBACK_KO if korean else ROLLBACK_EN), ("hang",))
+
+
+class Pod:
+    def __init__(self, folder: Path, model: ScriptedModel) -> None:
+        environment = {
+            **os.environ, "PORT": "0", "DATA_DIR": str(folder), "REGISTRATIONS_PER_HOUR": "0", "LOG_LEVEL": "error", "DATABASE_URL": "",
+            "OPENAI_BASE_URL": f"http://127.0.0.1:{model.port}/v1", "OPENAI_API_KEY": "none", "OPENAI_MODEL": "claude-sonnet-5",
+            "FIRST_TOKEN_TIMEOUT_S": "600", "STALL_TIMEOUT_S": "600", "DRAIN_S": "0",
+        }  # fmt: skip
+        self.process = subprocess.Popen(
+            [sys.executable, "app.py"], cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True
+        )
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            if line.startswith("Maru is at "):
+                self.url = line.split()[-1]
+                return
+        raise SystemExit("The pod did not start.")
+
+    def stop(self) -> None:
+        self.process.send_signal(signal.SIGTERM)
+        self.process.wait(20)
+
+
+class Person:
+    def __init__(self, pod: Pod, name: str) -> None:
+        self.pod = pod
+        self.email = f"{abs(hash(name))}@maru.example"
+        body = {"email": self.email, "name": name, "password": "correct horse"}
+        answer = requests.post(pod.url + "/auth/register", json=body, timeout=20).json()
+        self.id, self.token = answer["user"]["id"], answer["token"]
+
+    def api(self, method: str, path: str, body: Any = None) -> Any:
+        answer = requests.request(
+            method, self.pod.url + path, json=body, headers={"Authorization": f"Bearer {self.token}"}, timeout=20
+        )
+        assert answer.status_code < 300, answer.text
+        return answer.json() if answer.content else None
+
+    def come(self) -> None:
+        """Be here, as the green corner of a stamp says."""
+        self.client = socketio.Client()
+        self.client.connect(self.pod.url, auth={"token": self.token}, transports=["websocket"], wait_timeout=10)
+
+    def room(self, name: str, *others: "Person", when: str = "mention", bot: str = "마루") -> str:
+        room_id = self.api("POST", "/rooms", {"name": name, "bot": {"name": bot, "when": when}})["id"]
+        for other in others:
+            self.api("POST", f"/rooms/{room_id}/members", {"userId": other.id})
+        return str(room_id)
+
+    def say(self, room_id: str, text: str, reply_to: str | None = None) -> str:
+        body = {"text": text, **({"replyTo": reply_to} if reply_to else {})}
+        return str(self.api("POST", f"/rooms/{room_id}/messages", body)["messageId"])
+
+
+def furnish(pod: Pod) -> tuple[Person, dict[str, str]]:
+    """Rooms that look lived in. Returns who looks at them, and the rooms."""
+    jisu, minjun, sofia, seoyeon = (Person(pod, name) for name in ("한지수", "박민준", "Sofia Reyes", "이서연"))
+    jisu.say(jisu.room("주간 회고 초안", when="off"), "다음 주에는 회고를 목요일로 옮깁니다.")
+    jisu.say(jisu.room("제주 가족 여행 일정, 3박 4일", when="off"), "비행기는 금요일 저녁")
+    jisu.say(jisu.room("Rewrite: release notes 0.9", when="off"), "Shorter, please.")
+    for name in ("신규 입사자 안내", "Incident 2026-11-18", "점심"):
+        jisu.say(jisu.room(name, minjun, when="off"), "확인했어요.")
+    support = jisu.room("Support, EU hours", sofia, when="off")
+    for n in range(12):
+        sofia.say(support, f"Ticket {n + 1} is answered.")
+    design = jisu.room("디자인 이야기", seoyeon, minjun, when="off")
+    for text in (
+        "아이콘 두께를 1.5로 맞췄어요.",
+        "@한지수 어두운 바탕에서 봐 줄래요?",
+        "급하지 않아요.",
+        "저녁에 올릴게요.",
+    ):
+        seoyeon.say(design, text)
+    english = sofia.room("Release 0.9", jisu, minjun, bot="Maru")
+    minjun.say(
+        english,
+        MORNING,
+    )
+    sofia.say(english, "Good. Then let us go at 10:30, two pods at a time.")
+    jisu.say(english, "@Maru write the roll-back down shortly, with the SQL for the index.")
+    ready = jisu.room("출시 준비", minjun, sofia, seoyeon)
+    seoyeon.say(ready, "월요일 아침에 0.9 올려도 될까요? 마이그레이션이 하나 들어 있어요.")
+    jisu.say(ready, "@마루 0.8 배포 때 단계마다 얼마나 걸렸는지 표로 보여 줘.")
+    morning = sofia.say(
+        ready,
+        "Morning! " + MORNING,
+    )
+    minjun.say(ready, "좋네요. 그럼 10시 30분에 두 대씩 나눠 올립시다.", morning)
+    jisu.say(ready, "@마루 지난번에 배운 것까지 넣어서 되돌리는 절차를 짧게 정리해 줘. 색인 만드는 SQL도.")
+    empty = jisu.api("POST", "/rooms", {"bot": {"name": "마루"}})["id"]
+    invite = jisu.api("POST", f"/rooms/{ready}/invites")["code"]
+    for other in (minjun, sofia):
+        other.come()
+    return jisu, {"ready": ready, "english": english, "empty": str(empty), "invite": invite}
+
+
+def picture(page: Page, folder: Path, name: str) -> None:
+    page.wait_for_load_state("networkidle")
+    page.screenshot(path=folder / f"{name}.png")
+    print(folder / f"{name}.png")
+
+
+def take(browser: Browser, pod: Pod, person: Person, rooms: dict[str, str], folder: Path) -> None:
+    for language in ("ko", "en"):
+        for theme in ("light", "dark"):
+            for size, viewport in SIZES.items():
+                phone = size == "phone"
+                context = browser.new_context(
+                    viewport=viewport, locale="ko-KR" if language == "ko" else "en-US", color_scheme=theme, is_mobile=phone,
+                    has_touch=phone, reduced_motion="reduce", device_scale_factor=2 if phone else 1,
+                )  # fmt: skip
+                views(context, pod, person, rooms, folder, language, f"{language}-{theme}-{size}")
+                context.close()
+
+
+def views(
+    context: BrowserContext, pod: Pod, person: Person, rooms: dict[str, str], folder: Path, language: str, tail: str
+) -> None:
+    page = context.new_page()
+    page.goto(pod.url + "/login")
+    picture(page, folder, f"sign-in-{tail}")
+    context.request.post(pod.url + "/auth/login", data={"email": person.email, "password": "correct horse"})
+    page.goto(pod.url + f"/r/{rooms['ready' if language == 'ko' else 'english']}")
+    page.locator(".message--streaming .message__body ol").wait_for()
+    picture(page, folder, f"chat-{tail}")
+    page.goto(pod.url + f"/r/{rooms['empty']}")
+    page.locator(".empty h2").first.wait_for()
+    picture(page, folder, f"empty-{tail}")
+    page.goto(pod.url + f"/r/{rooms['ready']}")
+    page.locator(".message--answer .table").wait_for()
+    for part in ("people", "bot", "room"):
+        if page.locator("#panel").is_hidden():
+            page.locator("#settings").click()
+        page.locator(f"#panel input[value={part}]").check(force=True)
+        picture(page, folder, f"{part}-{tail}")
+    page.goto(pod.url + "/")
+    page.locator("a.room").first.wait_for()
+    picture(page, folder, f"rooms-{tail}")
+    page.goto(pod.url + f"/i/{rooms['invite']}")
+    picture(page, folder, f"invite-{tail}")
+    page.goto(pod.url + "/docs")
+    picture(page, folder, f"docs-{tail}")
+
+
+def keep(folder: Path) -> None:
+    """The four of the README, with fewer colours so that each is small."""
+    place = ROOT / "static" / "img"
+    place.mkdir(exist_ok=True)
+    for name, kept in KEPT.items():
+        shutil.copyfile(folder / f"{name}.png", place / kept)
+        if shutil.which("pngquant"):
+            subprocess.run(["pngquant", "--force", "--ext", ".png", "--strip", str(place / kept)], check=True)
+        print(place / kept, (place / kept).stat().st_size)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--keep", action="store_true", help="also write the README's pictures")
+    given = parser.parse_args()
+    given.folder.mkdir(parents=True, exist_ok=True)
+    model = Model()
+    model.start()
+    model.ready.wait()
+    with tempfile.TemporaryDirectory(prefix="maru-shots-") as data, sync_playwright() as playwright:
+        pod = Pod(Path(data), model.model)
+        try:
+            person, rooms = furnish(pod)
+            browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=ARGUMENTS)
+            take(browser, pod, person, rooms, given.folder)
+            browser.close()
+        finally:
+            pod.stop()
+    if given.keep:
+        keep(given.folder)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,81 @@
+// The room itself: its name, leaving it, deleting it.
+
+import { api } from "./api.js";
+import { confirm } from "./dialogs.js";
+import { make, smallIcon } from "./dom.js";
+import { saidLine } from "./fields.js";
+import { say, words } from "./i18n.js";
+
+export class RoomPart {
+  #store;
+  #room;
+  #said = saidLine();
+
+  constructor(store) {
+    this.#store = store;
+    this.#room = store.room(store.roomId);
+    const isOwner = this.#room.role === "owner";
+    if (!isOwner) this.#said.say(say("panel.ownerOnly"));
+    this.node = make("div", { class: "panel__part" }, this.#rename(isOwner), this.#ends(isOwner), this.#said.node);
+  }
+
+  #rename(isOwner) {
+    const field = make("input", {
+      class: "input",
+      name: "name",
+      value: this.#room.name,
+      maxlength: "100",
+      required: true,
+      disabled: !isOwner,
+    });
+    const save = async (event) => {
+      event.preventDefault();
+      await this.#try(async () => {
+        this.#store.roomChanged(await api.patch(`/rooms/${this.#room.id}`, { name: field.value.trim() }));
+        this.#said.say(say("panel.saved"));
+      });
+    };
+    return make(
+      "form",
+      { class: "panel__part", onsubmit: save },
+      make("label", { class: "field" }, make("span", { class: "field__label" }, say("roomPart.name")), field),
+      isOwner &&
+        make("div", { class: "panel__row" }, make("button", { class: "button button--main" }, say("panel.save"))),
+    );
+  }
+
+  #ends(isOwner) {
+    const room = this.#room.name || say("room.unnamed");
+    const leave = () => this.#end("leave", room, `/rooms/${this.#room.id}/members/${this.#store.me.id}`);
+    const remove = () => this.#end("delete", room, `/rooms/${this.#room.id}`);
+    return make(
+      "div",
+      { class: "panel__row" },
+      make("button", { type: "button", class: "button", onclick: leave }, smallIcon("exit"), say("roomPart.leave")),
+      isOwner &&
+        make(
+          "button",
+          { type: "button", class: "button button--fault", onclick: remove },
+          smallIcon("trash"),
+          say("roomPart.delete"),
+        ),
+    );
+  }
+
+  async #end(what, room, path) {
+    const yes = await confirm({
+      title: say(`roomPart.${what}Title`, { room }),
+      text: say(`roomPart.${what}Text`),
+      yes: say(`roomPart.${what}`),
+    });
+    if (yes) await this.#try(() => api.delete(path)); // the room's `removed` event does the rest
+  }
+
+  async #try(work) {
+    try {
+      await work();
+    } catch (error) {
+      this.#said.fault(words.error(error));
+    }
+  }
+}
