@@ -40,6 +40,7 @@ def make_app(services: Services) -> Application:
         default_handler_class=NotFoundHandler,
         websocket_max_message_size=4 * limit if limit else 1 << 30,
         log_function=lambda handler: None,
+        compress_response=True,
     )
 
 

@@ -6,6 +6,7 @@ waits for nobody and a thousand a second make a few dozen transactions.
 
 import asyncio
 import logging
+import re
 import time
 from collections.abc import Callable
 from datetime import datetime
@@ -40,6 +41,7 @@ from services.tasks import Tasks
 log = logging.getLogger("maru.messages")
 
 MAX_BATCH = 500
+MARKUP = re.compile(r"^\s*(?:#{1,6}\s+|>\s*|[-*+]\s+|\d+[.)]\s+)+|[*_~`]{2,}|`")  # what Markdown would not show
 CLIENT_ID_CHARS = 64
 SERVER_MADE = "server-made-client-id-longer-than-any-client-may-send-"  # 54, and 36 of a UUID
 
@@ -375,7 +377,8 @@ class Messages:
 
 def title(text: str, limit: int = 40) -> str:
     """A room's name out of its first message: its first line, cut at a word."""
-    line = " ".join(next((line for line in text.splitlines() if line.strip()), text).split())
+    line = next((line for line in text.splitlines() if line.strip()), text)
+    line = " ".join(MARKUP.sub("", line).split()) or " ".join(line.split())
     line = "".join(char for char in line if char.isprintable()) or "…"
     if len(line) <= limit:
         return line
