@@ -1,0 +1,1 @@
+"""What scripts/bench.py is made of: a module a benchmark, and what they share."""
