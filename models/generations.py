@@ -5,7 +5,7 @@ another took over, touches no row any more. Leases run by Postgres's clock.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from models import rooms
@@ -17,12 +17,18 @@ FENCE = " id = %s and attempt = %s and lease_owner = %s and status = 'streaming'
 # once, and their owners, who are alive, get to renew first.
 GRACE = 0.2
 
+ContextOf = Callable[[dict[str, Any]], int]
+
 
 class Job(NamedTuple):
+    """A claimed answer, and what its prompt is made of. question: None when it was deleted meanwhile."""
+
     message: MessageRow
     room_name: str | None
     bot: dict[str, Any]
     taken_over: bool
+    history: list[MessageRow]
+    question: MessageRow | None
 
 
 def candidates(sql: Sql, lease_s: float, per_user: int, limit: int) -> list[tuple[str, str]]:
@@ -42,44 +48,74 @@ def candidates(sql: Sql, lease_s: float, per_user: int, limit: int) -> list[tupl
     return [(row[0], row[1]) for row in found]
 
 
-def claim(sql: Sql, message_id: str, room_id: str, owner: str, lease_s: float, per_user: int) -> Job | None:
-    """Take the answer, if it still is to be had. An answer taken from a dead worker gets a higher attempt."""
-    if rooms.lock(sql, room_id) is None:
-        return None
-    row = sql.row(
-        "select m.status, m.lease_until < clock_timestamp() - make_interval(secs => %s), m.asked_by,"
-        " exists (select from messages r where r.room_id = m.room_id and r.status = 'streaming' and r.id <> m.id)"
-        " from messages m where m.id = %s for update",
-        lease_s * GRACE,
-        message_id,
-    )
-    if row is None or row[3] or not (row[0] == "queued" or (row[0] == "streaming" and row[1])):
-        return None
-    taken_over = row[0] == "streaming"
-    if not taken_over and per_user:
-        # One asker's claims take turns on his own number, or two pods would both see room for one more.
-        sql.rows("select pg_advisory_xact_lock(hashtextextended(%s, 7))", str(row[2]))
-        running = sql.row(
-            "select count(*) from messages where status = 'streaming' and asked_by is not distinct from %s", row[2]
-        )
-        if running and running[0] >= per_user:
+# The head first, as for every change; then one asker's claims take turns on his own number, or two pods would both see
+# room for one more. An answer taken from a dead worker gets a higher attempt.
+CLAIM = (
+    "begin; select from room_heads where room_id = %(room)s for update;"
+    " select pg_advisory_xact_lock(hashtextextended(asked_by::text, 7)) from messages where id = %(id)s and %(most)s > 0;"
+    " with taken as (update messages m set status = 'streaming', attempt = m.attempt + (m.status = 'streaming')::int,"
+    "   lease_owner = %(owner)s, lease_until = clock_timestamp() + make_interval(secs => %(lease)s),"
+    "   changed_seq = h.head + 1 from room_heads h where h.room_id = m.room_id and m.id = %(id)s"
+    "   and not exists (select from messages r where r.room_id = m.room_id and r.status = 'streaming' and r.id <> m.id)"
+    "   and ((m.status = 'queued'"
+    "     and not exists (select from messages r where r.room_id = m.room_id and r.status = 'queued' and r.seq < m.seq)"
+    "     and (%(most)s = 0 or %(most)s > (select count(*) from messages r where r.status = 'streaming'"
+    "       and r.asked_by is not distinct from m.asked_by)))"
+    "     or (m.status = 'streaming' and m.lease_until < clock_timestamp() - make_interval(secs => %(grace)s)))"
+    "   returning m.*),"
+    " moved as (update room_heads set head = head + 1 where room_id in (select room_id from taken))"
+    f" select r.name, r.bot, {COLUMNS} from taken m join rooms r on r.id = m.room_id left join users u on u.id = m.user_id"
+)
+# What is committed first is seen by what follows, and one round trip is saved.
+HISTORY = (
+    "{commit}; select * from (select "
+    + COLUMNS
+    + FROM
+    + " where m.room_id = %(room)s and m.seq < (select seq from messages where id = %(question)s) and not m.deleted"
+    " and m.content <> '' and m.status in ('complete', 'stopped') order by m.seq desc limit %(limit)s) earlier"
+    " union all select " + COLUMNS + FROM + " where m.id = %(question)s and not m.deleted"
+)
+
+
+def claim(
+    sql: Sql, message_id: str, room_id: str, owner: str, lease_s: float, per_user: int, context_of: ContextOf
+) -> Job | None:
+    """Take the answer, if it still is to be had, and read what its prompt needs. Run it bare: it begins and commits.
+
+    context_of: how many earlier messages a room's bot is given, from the room's settings.
+    """
+    cursor = sql.raw()
+    given = {
+        "id": message_id,
+        "room": room_id,
+        "owner": owner,
+        "lease": lease_s,
+        "grace": lease_s * GRACE,
+        "most": per_user,
+    }
+    try:
+        cursor.execute(CLAIM, given)
+        row = cursor.fetchone()
+        if row is None:
+            cursor.execute("rollback")
             return None
-    sql.run(
-        "update messages set status = 'streaming', attempt = attempt + %s, lease_owner = %s, changed_seq = %s,"
-        " lease_until = clock_timestamp() + make_interval(secs => %s) where id = %s",
-        int(taken_over),
-        owner,
-        next_number(sql, room_id),
-        lease_s,
-        message_id,
-    )
-    if taken_over:
-        sql.run("delete from message_pieces where message_id = %s", message_id)
-    found = sql.row(
-        f"select r.name, r.bot, {COLUMNS} {FROM} join rooms r on r.id = m.room_id where m.id = %s", message_id
-    )
-    assert found is not None
-    return Job(MessageRow(*found[2:]), found[0], found[1], taken_over)
+        name, bot, message = row[0], row[1], MessageRow(*row[2:])
+        taken_over = (message.attempt or 1) > 1 and forget_pieces(cursor, message)
+        asked = {"room": room_id, "question": message.reply_to, "limit": context_of(bot)}
+        cursor.execute(HISTORY.format(commit="commit"), asked)
+    except BaseException:
+        if not cursor.connection.closed:
+            cursor.execute("rollback")
+        raise
+    rows = sorted((MessageRow(*row) for row in cursor.fetchall()), key=lambda row: row.seq)
+    question = rows.pop() if rows and rows[-1].id == message.reply_to else None
+    return Job(message, name, bot, taken_over, rows if question else [], question)
+
+
+def forget_pieces(cursor: Any, message: MessageRow) -> bool:
+    """Of an earlier attempt. True when there were some: its worker has died."""
+    cursor.execute("delete from message_pieces where message_id = %s and attempt < %s", (message.id, message.attempt))
+    return bool(cursor.rowcount)
 
 
 class Fence(NamedTuple):
@@ -237,18 +273,6 @@ def release(sql: Sql, owner: str) -> int:
         " where lease_owner = %s and status = 'streaming'",
         owner,
     )
-
-
-def history(sql: Sql, room_id: str, before_seq: int, limit: int) -> list[MessageRow]:
-    """The last messages below `before_seq` that a prompt may hold, oldest first."""
-    found = sql.rows(
-        f"select {COLUMNS} {FROM} where m.room_id = %s and m.seq < %s and not m.deleted and m.content <> ''"
-        " and m.status in ('complete', 'stopped') order by m.seq desc limit %s",
-        room_id,
-        before_seq,
-        limit,
-    )
-    return [MessageRow(*row) for row in found][::-1]
 
 
 def keep_context(sql: Sql, message_id: str, attempt: int, prompt: Any) -> None:

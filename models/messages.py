@@ -78,15 +78,15 @@ class Appended(NamedTuple):
     refused: str | None = None
 
 
-# (bot settings of the room, text, whether it replies to a bot's message) -> name of the bot that shall answer, or None
-WhoAnswers = Callable[[dict[str, Any], str, bool], str | None]
+# (bot settings of the room as JSON, text, whether it replies to a bot's message) -> who shall answer, or None
+WhoAnswers = Callable[[str, str, bool], str | None]
 
 # Prepared once a connection: planning these joins anew would cost Postgres more than running them. Arrays instead of
 # VALUES, so that the text is the same whatever the size of a batch.
 PREPARED = {
     "maru_lock": "(uuid[]) as select from room_heads where room_id = any($1) order by room_id for update",
     "maru_look_up": "(uuid[], uuid[], text[], uuid[]) as"
-    " select v.i, h.head, h.last_seq, m.role, u.name, r.bot, k.id, k.seq, k.changed_seq, k.created_at, p.role,"
+    " select v.i, h.head, h.last_seq, m.role, u.name, r.bot::text, k.id, k.seq, k.changed_seq, k.created_at, p.role,"
     " clock_timestamp() from unnest($1, $2, $3, $4) with ordinality v(room_id, user_id, client_id, reply_to, i)"
     " left join room_heads h on h.room_id = v.room_id left join rooms r on r.id = v.room_id"
     " left join members m on m.room_id = v.room_id and m.user_id = v.user_id left join users u on u.id = v.user_id"

@@ -161,6 +161,7 @@ async def open_services(settings: Settings, *, work: bool = True) -> AsyncIterat
         access = AccessWatch(db, accounts, registry, rooms.announce)
         await access.start()
         messages.on_batch = counts.batch
+        messages.on_queued = generation.queued
 
         def nudged(what: str) -> None:
             if what == "access":

@@ -9,11 +9,11 @@ import contextlib
 import logging
 import time
 from collections.abc import AsyncIterator, Callable
-from typing import Any, NamedTuple
+from typing import Any
 from uuid import uuid4
 
 from config.settings import Settings
-from models import errors, generations, messages, rooms
+from models import errors, generations, rooms
 from models.database import Database, DatabaseUnavailable, Sql
 from models.generations import Ending, Fence, Job
 from models.messages import MessageRow
@@ -60,7 +60,8 @@ class Answer:
         self.published_parts = 0
         self.provider = ""
         self.model = ""
-        self.prompt_tokens = 0
+        self.prompt: prompts.Prompt | None = None
+        self.context_kept = False
         self.input_tokens: int | None = None
         self.output_tokens: int | None = None
         self.stopped_by: str | None = None
@@ -138,13 +139,14 @@ class Answer:
         text, thoughts = "".join(self.parts), "".join(self.thoughts)
         spent = self.provider != "" and (self.begun or self.input_tokens is not None or self.output_tokens is not None)
         counted = self.input_tokens is not None and self.output_tokens is not None and status == "complete"
+        given = self.prompt.tokens if self.prompt is not None else 0
         guess = prompts.estimate_tokens(text) + prompts.estimate_tokens(thoughts)
         return Ending(
             status=status,
             content=text,
             provider=self.provider,
             model=self.model,
-            input_tokens=(self.input_tokens if self.input_tokens is not None else self.prompt_tokens) if spent else 0,
+            input_tokens=(self.input_tokens if self.input_tokens is not None else given) if spent else 0,
             # A stream that was cut off has told less than it cost.
             output_tokens=(max(guess, self.output_tokens or 0) if not counted else self.output_tokens or 0)
             if spent
@@ -157,11 +159,6 @@ class Answer:
             error_code=error.code if error else None,
             error_message=error.message if error else None,
         )
-
-
-class Plan(NamedTuple):
-    request: Request
-    question: MessageRow | None
 
 
 class Generation:
@@ -213,10 +210,18 @@ class Generation:
         fresh = [(message_id, room_id) for message_id, room_id in found if message_id not in self._running][:free]
         await asyncio.gather(*(self._claim(message_id, room_id) for message_id, room_id in fresh))
 
+    def queued(self, answers: list[MessageRow]) -> None:
+        """Answers were committed here a moment ago: claim them without looking for them first."""
+        for row in answers:
+            if not self._draining and len(self._running) < self._settings.max_answers_per_pod:
+                self._tasks.spawn(self._claim(row.id, row.room_id), "claim")
+
     async def _claim(self, message_id: str, room_id: str) -> None:
         lease_s, per_user = self._settings.lease_s, self._settings.max_answers_per_user
-        job = await self._db.run(generations.claim, message_id, room_id, self.owner, lease_s, per_user)
-        if job is None or self._draining:
+        job = await self._db.run_bare(
+            generations.claim, message_id, room_id, self.owner, lease_s, per_user, _context_of
+        )
+        if job is None:
             return
         answer = Answer(job, self.owner, self._bus, self._settings.piece_ms / 1000)
         self._running[message_id] = answer
@@ -229,14 +234,13 @@ class Generation:
         self._bus.publish(answer.row.room_id, Event("message", view(answer.row)))
         self.observer.started(max(0.0, time.time() - answer.row.created_at.timestamp()), answer.job.taken_over)
         status, error = "complete", None
-        question: MessageRow | None = None
+        question = answer.job.question
         try:
-            plan = await self._plan(answer)
-            question = plan.question
             if question is None:
                 status = "stopped"
             else:
-                answer.stream_task = asyncio.create_task(self._stream(answer, plan.request, began))
+                request = self._plan(answer, question)
+                answer.stream_task = asyncio.create_task(self._stream(answer, request, began))
                 if answer.stopped_by or answer.lost:
                     answer.stream_task.cancel()
                 # Waited for from outside: a stop cancels the stream, a drain cancels this.
@@ -255,6 +259,7 @@ class Generation:
         except Exception as failure:
             status, error = "failed", ProviderError("Something went wrong here. Try again.", code="internal")
             log.error("answer failed", exc_info=failure)
+        self._keep_context(answer)
         try:
             if not answer.lost:
                 await self._finish(answer, status, error, question)
@@ -267,22 +272,21 @@ class Generation:
                 answer.input_tokens or 0, answer.output_tokens or 0,
             )  # fmt: skip
 
-    async def _plan(self, answer: Answer) -> Plan:
-        history, question = await self._db.run_snapshot(_read_history, answer.row, answer.bot.context_messages)
-        if question is None:
-            return Plan(Request("", "", [], None, 0), None)
-        prompt = prompts.build(
-            answer.bot.name, answer.bot.system_prompt, history, question, self._settings.prompt_tokens
-        )
-        answer.prompt_tokens = prompt.tokens
-        kept = {"system": prompt.system, "messages": [{"role": turn.role, "text": turn.text} for turn in prompt.turns]}
-        # Beside the call, not before it: nobody waits for this row.
-        self._tasks.spawn(
-            self._db.run(generations.keep_context, answer.row.id, answer.fence.attempt, kept), "keep context"
-        )
-        temperature = None if answer.bot.temperature == 1.0 else answer.bot.temperature
-        request = Request("", prompt.system, prompt.turns, temperature, self._settings.max_output_tokens)
-        return Plan(request, question)
+    def _plan(self, answer: Answer, question: MessageRow) -> Request:
+        bot, settings = answer.bot, self._settings
+        prompt = prompts.build(bot.name, bot.system_prompt, answer.job.history, question, settings.prompt_tokens)
+        answer.prompt = prompt
+        temperature = None if bot.temperature == 1.0 else bot.temperature
+        return Request("", prompt.system, prompt.turns, temperature, settings.max_output_tokens)
+
+    def _keep_context(self, answer: Answer) -> None:
+        """What the model was given; written once it has begun, since nobody waits for this row."""
+        prompt = answer.prompt
+        if prompt is not None and not answer.context_kept:
+            answer.context_kept = True
+            kept = {"system": prompt.system, "messages": [{"role": t.role, "text": t.text} for t in prompt.turns]}
+            work = self._db.run(generations.keep_context, answer.row.id, answer.fence.attempt, kept)
+            self._tasks.spawn(work, "keep context")
 
     async def _stream(self, answer: Answer, request: Request, began: float) -> None:
         """Try each choice in turn, each with retries, until one has said its first word; from then on it is this one."""
@@ -329,6 +333,8 @@ class Generation:
                         now = time.monotonic()
                         self.observer.first_token(asked - began, now - asked)
                     answer.add(item)
+                    if not answer.context_kept:
+                        self._keep_context(answer)
         finally:
             await _close(deltas)
         if not answer.begun:
@@ -415,11 +421,8 @@ async def _close(deltas: AsyncIterator[Any]) -> None:
                 await close()
 
 
-def _read_history(sql: Sql, answer: MessageRow, limit: int) -> tuple[list[MessageRow], MessageRow | None]:
-    question = messages.find(sql, answer.reply_to) if answer.reply_to else None
-    if question is None or question.deleted:
-        return [], None
-    return generations.history(sql, answer.room_id, question.seq, limit), question
+def _context_of(bot: dict[str, Any]) -> int:
+    return bot_settings(bot).context_messages
 
 
 def _write_end(sql: Sql, fence: Fence, room_id: str, ending: Ending) -> MessageRow | None:

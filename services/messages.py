@@ -10,7 +10,7 @@ import re
 import time
 from collections.abc import Callable
 from datetime import datetime
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
 import msgspec
@@ -103,9 +103,14 @@ def bot_settings(kept: dict[str, Any]) -> Bot:
     return msgspec.convert(kept, Bot)
 
 
-def who_answers(bot: dict[str, Any], text: str, replies_to_bot: bool) -> str | None:
+@lru_cache(1024)
+def _bot_of(kept: str) -> Bot:
+    return msgspec.json.decode(kept, type=Bot)
+
+
+def who_answers(bot: str, text: str, replies_to_bot: bool) -> str | None:
     """The bot's name when it shall answer this text."""
-    settings = bot_settings(bot)
+    settings = _bot_of(bot)
     if settings.when == "off":
         return None
     if settings.when == "always" or replies_to_bot or "@" + settings.name.casefold() in text.casefold():
@@ -135,6 +140,7 @@ class Messages:
         self._sends = Limit("sends", settings.sends_per_10s, 10, shared)
         self._queue: list[tuple[NewMessage, asyncio.Future[Appended]]] = []
         self._committing = False
+        self.on_queued: Callable[[list[MessageRow]], None] = lambda answers: None
         self.on_batch: Callable[[int, float], None] = lambda size, seconds: None
 
     # -- send
@@ -247,21 +253,21 @@ class Messages:
             future.set_exception(unavailable())
 
     def _tell(self, results: list[Appended]) -> None:
-        queued = False
+        queued: list[MessageRow] = []
         for done in results:
             if done.message is None or done.duplicate:
                 continue
             self.publish(done.message)
             last = done.message
             if done.answer is not None:
-                queued = True
+                queued.append(done.answer)
                 last = done.answer
                 self.publish(done.answer)
             elif last.seq == 1:
                 self._tasks.spawn(self._name_room(last.room_id, last.content), "name a room")
             self._activities.note(last.room_id, last.seq, done.message.content)
         if queued:
-            self._bus.nudge("jobs")
+            self.on_queued(queued)
 
     def publish(self, row: MessageRow) -> None:
         self._bus.publish(row.room_id, Event("message", view(row)))

@@ -52,7 +52,7 @@ class Door:
                 await self._news.wait()
             return found
 
-    async def event(self, name: str, limit_s: float = 10, **fields: Any) -> dict[str, Any]:
+    async def event(self, name: str, limit_s: float = 10, /, **fields: Any) -> dict[str, Any]:
         """The first event of this name with these fields, come or to come."""
 
         def find(door: Door) -> Any:
