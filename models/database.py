@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar
-from weakref import WeakSet
+from weakref import WeakKeyDictionary
 
 import psycopg2
 from peewee import InterfaceError, OperationalError, PostgresqlDatabase
@@ -53,7 +53,7 @@ class Sql:
 
     def __init__(self, database: Any) -> None:
         self.peewee = database
-        self._prepared: WeakSet[Any] = WeakSet()
+        self._prepared: WeakKeyDictionary[Any, set[str]] = WeakKeyDictionary()
 
     def rows(self, statement: str, *params: Any) -> list[Row]:
         return list(self.peewee.execute_sql(statement, params).fetchall())
@@ -68,10 +68,11 @@ class Sql:
 
     def prepare(self, cursor: Any, statements: dict[str, str]) -> None:
         """Prepare these once a connection (name -> `(types) as statement`), before a transaction begins."""
-        if cursor.connection not in self._prepared:
-            for name, statement in statements.items():
+        done = self._prepared.setdefault(cursor.connection, set())
+        for name, statement in statements.items():
+            if name not in done:
                 cursor.execute(f"prepare {name} {statement}")
-            self._prepared.add(cursor.connection)
+                done.add(name)
 
     def raw(self) -> Any:
         """psycopg2's cursor in autocommit, for code that writes BEGIN and COMMIT into its own statements."""
@@ -81,6 +82,8 @@ class Sql:
 class Database:
     def __init__(self, url: str, threads: int = 8, statement_timeout_s: float = 15.0) -> None:
         options = f"-c timezone=UTC -c statement_timeout={int(statement_timeout_s * 1000)}"
+        # What is prepared is prepared to be planned once: left to itself Postgres plans the joins of a send each time.
+        options += " -c plan_cache_mode=force_generic_plan"
         parsed = parse(url, unquote_password=True, unquote_user=True)
         self._peewee: Any = Postgres(
             parsed.pop("database"), connect_timeout=10, options=options, application_name="maru", **parsed

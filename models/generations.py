@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from models import rooms
 from models.database import Sql, flat, placeholders
-from models.messages import COLUMNS, FROM, MessageRow, find, keep_version, next_number
+from models.messages import BEGIN, COLUMNS, FROM, MessageRow, find, keep_version, next_number
 
 FENCE = " id = %s and attempt = %s and lease_owner = %s and status = 'streaming'"
 # Past the lease by this share of it before another may take over: after a pause of Postgres every lease has run out at
@@ -50,31 +50,35 @@ def candidates(sql: Sql, lease_s: float, per_user: int, limit: int) -> list[tupl
 
 # The head first, as for every change; then one asker's claims take turns on his own number, or two pods would both see
 # room for one more. An answer taken from a dead worker gets a higher attempt.
-CLAIM = (
-    "begin; select from room_heads where room_id = %(room)s for update;"
-    " select pg_advisory_xact_lock(hashtextextended(asked_by::text, 7)) from messages where id = %(id)s and %(most)s > 0;"
+PREPARED = {
+    "maru_lock_room": "(uuid) as select from room_heads where room_id = $1 for update",
+    "maru_lock_asker": "(uuid) as select pg_advisory_xact_lock(hashtextextended(asked_by::text, 7)) from messages where id = $1",
+    "maru_claim": "(uuid, uuid, float8, int, float8) as"
     " with taken as (update messages m set status = 'streaming', attempt = m.attempt + (m.status = 'streaming')::int,"
-    "   lease_owner = %(owner)s, lease_until = clock_timestamp() + make_interval(secs => %(lease)s),"
-    "   changed_seq = h.head + 1 from room_heads h where h.room_id = m.room_id and m.id = %(id)s"
+    "   lease_owner = $2, lease_until = clock_timestamp() + make_interval(secs => $3), changed_seq = h.head + 1"
+    "   from room_heads h where h.room_id = m.room_id and m.id = $1"
     "   and not exists (select from messages r where r.room_id = m.room_id and r.status = 'streaming' and r.id <> m.id)"
     "   and ((m.status = 'queued'"
     "     and not exists (select from messages r where r.room_id = m.room_id and r.status = 'queued' and r.seq < m.seq)"
-    "     and (%(most)s = 0 or %(most)s > (select count(*) from messages r where r.status = 'streaming'"
+    "     and ($4 = 0 or $4 > (select count(*) from messages r where r.status = 'streaming'"
     "       and r.asked_by is not distinct from m.asked_by)))"
-    "     or (m.status = 'streaming' and m.lease_until < clock_timestamp() - make_interval(secs => %(grace)s)))"
+    "     or (m.status = 'streaming' and m.lease_until < clock_timestamp() - make_interval(secs => $5)))"
     "   returning m.*),"
     " moved as (update room_heads set head = head + 1 where room_id in (select room_id from taken))"
-    f" select r.name, r.bot, {COLUMNS} from taken m join rooms r on r.id = m.room_id left join users u on u.id = m.user_id"
-)
-# What is committed first is seen by what follows, and one round trip is saved.
-HISTORY = (
-    "{commit}; select * from (select "
+    f" select r.name, r.bot, {COLUMNS} from taken m join rooms r on r.id = m.room_id left join users u on u.id = m.user_id",
+    "maru_history": "(uuid, uuid, int) as select * from (select "
     + COLUMNS
     + FROM
-    + " where m.room_id = %(room)s and m.seq < (select seq from messages where id = %(question)s) and not m.deleted"
-    " and m.content <> '' and m.status in ('complete', 'stopped') order by m.seq desc limit %(limit)s) earlier"
-    " union all select " + COLUMNS + FROM + " where m.id = %(question)s and not m.deleted"
+    + " where m.room_id = $1 and m.seq < (select seq from messages where id = $2) and not m.deleted"
+    " and m.content <> '' and m.status in ('complete', 'stopped') order by m.seq desc limit $3) earlier"
+    " union all select " + COLUMNS + FROM + " where m.id = $2 and not m.deleted",
+}
+CLAIM = (
+    BEGIN + "execute maru_lock_room(%(room)s); execute maru_lock_asker(%(id)s);"
+    " execute maru_claim(%(id)s, %(owner)s, %(lease)s, %(most)s, %(grace)s)"
 )
+# What is committed first is seen by what follows, and one round trip is saved.
+HISTORY = "commit; execute maru_history(%(room)s, %(question)s, %(limit)s)"
 
 
 def claim(
@@ -85,6 +89,7 @@ def claim(
     context_of: how many earlier messages a room's bot is given, from the room's settings.
     """
     cursor = sql.raw()
+    sql.prepare(cursor, PREPARED)
     given = {
         "id": message_id,
         "room": room_id,
@@ -102,7 +107,7 @@ def claim(
         name, bot, message = row[0], row[1], MessageRow(*row[2:])
         taken_over = (message.attempt or 1) > 1 and forget_pieces(cursor, message)
         asked = {"room": room_id, "question": message.reply_to, "limit": context_of(bot)}
-        cursor.execute(HISTORY.format(commit="commit"), asked)
+        cursor.execute(HISTORY, asked)
     except BaseException:
         if not cursor.connection.closed:
             cursor.execute("rollback")

@@ -99,7 +99,9 @@ PREPARED = {
     "maru_move": "(uuid[], bigint[], bigint[]) as update room_heads h set head = v.head, last_seq = v.last_seq"
     " from unnest($1, $2, $3) v(room_id, head, last_seq) where h.room_id = v.room_id",
 }
-LOOK = "begin; execute maru_lock(%s::uuid[]); execute maru_look_up(%s::uuid[], %s::uuid[], %s::text[], %s::uuid[])"
+# A plan is made once and kept: made for tables that are still small it would scan them, and go on so when they are not.
+BEGIN = "begin; set local enable_seqscan = off; "
+LOOK = BEGIN + "execute maru_lock(%s::uuid[]); execute maru_look_up(%s::uuid[], %s::uuid[], %s::text[], %s::uuid[])"
 WRITE = (
     "execute maru_insert(%s::uuid[], %s::uuid[], %s, %s, %s::uuid[], %s, %s, %s, %s::text[], %s::uuid[], %s, %s::int[],"
     " %s::text[], %s::uuid[]); execute maru_move(%s::uuid[], %s, %s); commit"

@@ -55,7 +55,7 @@ class Anthropic:
     async def stream(self, request: Request) -> AsyncIterator[Delta | Spent]:
         body: dict[str, Any] = {
             "model": request.model,
-            "messages": [{"role": turn.role, "content": turn.text} for turn in request.turns],
+            "messages": [],
             "max_tokens": request.max_tokens,
             "stream": True,
         }
@@ -63,9 +63,10 @@ class Anthropic:
             body["system"] = request.system
         if request.temperature is not None:
             body["temperature"] = min(request.temperature, 1.0)  # its scale ends at 1
+        messages = [{"role": turn.role, "content": turn.text} for turn in request.turns]
         finished = False
         call = self._client.messages.with_streaming_response
-        async for event in events(lambda: call.create(**body), self._decode, ERRORS):
+        async for event in events(lambda: call.create(**body, extra_body={"messages": messages}), self._decode, ERRORS):
             match event.type if event is not None else "":
                 case "content_block_delta" if event.delta is not None:
                     if event.delta.text:

@@ -49,10 +49,7 @@ class OpenAI:
     async def stream(self, request: Request) -> AsyncIterator[Delta | Spent]:
         body: dict[str, Any] = {
             "model": request.model,
-            "messages": [
-                *([{"role": "system", "content": request.system}] if request.system else []),
-                *({"role": turn.role, "content": turn.text} for turn in request.turns),
-            ],
+            "messages": [],
             "stream": True,
             "stream_options": {"include_usage": True},
             # Compatible servers know the older word only.
@@ -60,9 +57,13 @@ class OpenAI:
         }
         if request.temperature is not None:
             body["temperature"] = request.temperature
+        messages = [
+            *([{"role": "system", "content": request.system}] if request.system else []),
+            *({"role": turn.role, "content": turn.text} for turn in request.turns),
+        ]
         finished = False
         call = self._client.chat.completions.with_streaming_response
-        async for chunk in events(lambda: call.create(**body), self._decode, ERRORS):
+        async for chunk in events(lambda: call.create(**body, extra_body={"messages": messages}), self._decode, ERRORS):
             if chunk is None:
                 finished = True
                 break
