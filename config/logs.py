@@ -28,5 +28,14 @@ def configure_logs(level: str) -> None:
     handler.setFormatter(JsonLines())
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
     # At debug these write statements with their parameters, requests with their bodies, addresses with their secrets.
-    for name in ("tornado.access", "tornado.general", "peewee", "httpx2", "httpcore2", "openai", "anthropic", "asyncio"):
+    for name in (
+        "tornado.access",
+        "tornado.general",
+        "peewee",
+        "httpx2",
+        "httpcore2",
+        "openai",
+        "anthropic",
+        "asyncio",
+    ):
         logging.getLogger(name).setLevel(max(logging.WARNING, logging.getLevelName(level.upper())))

@@ -46,12 +46,7 @@ class SocketIOWire:
         return self._session.unsent
 
     def event(self, event: Event) -> bool:
-        session = self._session
-        if session.unsent:
-            return False
-        frame, packet = event.frames.get(socketio_frame) or event.frame(socketio_frame)
-        session.send_text(frame, packet)
-        return True
+        return self._session.direct(*(event.frames.get(socketio_frame) or event.frame(socketio_frame)))
 
     def queue(self, event: Event) -> None:
         self._session.send_text(*event.frame(socketio_frame))

@@ -59,9 +59,9 @@ class NativeWire:
     def tick(self, now: float, alive_at: float) -> bool:
         """One timer pings all. Tornado's own timer closes with 1000, after which clients stay away."""
         settings = self._handler.services.settings
-        if now - alive_at > settings.ping_interval_s + settings.ping_timeout_s:
-            return False
-        if now - max(alive_at, self._pinged_at) >= settings.ping_interval_s:
+        if self._pinged_at > alive_at:
+            return now - self._pinged_at <= settings.ping_timeout_s
+        if now - alive_at >= settings.ping_interval_s:
             self._pinged_at = now
             self._writer.write(PING)
         return True

@@ -125,6 +125,18 @@ class Session:
         self._close_when_slow()
         return True
 
+    def direct(self, frame: bytes, packet: bytes) -> bool:
+        """`send_text` on the path that every event takes to every reader. False, and nothing is sent: something waits."""
+        if not self.open:
+            return True
+        transport = self._transport
+        if isinstance(transport, Socket):
+            return transport.direct(frame)
+        if transport.unsent:
+            return False
+        transport.send_text(frame, packet)
+        return True
+
     def close(self, code: int = 1000, reason: str = Reason.SERVER_DISCONNECT, *, abort: bool = False) -> None:
         """End the session. What was sent before goes out first, unless abort.
 

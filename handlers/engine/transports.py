@@ -169,6 +169,10 @@ class Socket:
     def send_text(self, frame: bytes, text: str | bytes) -> None:
         self._writer.write(frame)
 
+    def direct(self, frame: bytes) -> bool:
+        """Send at once; False when something waits."""
+        return self._writer.direct(frame)
+
     @property
     def unsent(self) -> int:
         return self._writer.unsent
