@@ -8,9 +8,20 @@ import json
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-from models import rooms
+from models import messages, rooms
 from models.database import Sql, flat, placeholders
-from models.messages import BEGIN, COLUMNS, FROM, MessageRow, find, keep_version, next_number
+from models.messages import (
+    BEGIN,
+    COLUMNS,
+    FROM,
+    Appended,
+    MessageRow,
+    NewMessage,
+    WhoAnswers,
+    find,
+    keep_version,
+    next_number,
+)
 
 FENCE = " id = %s and attempt = %s and lease_owner = %s and status = 'streaming'"
 # Past the lease by this share of it before another may take over: after a pause of Postgres every lease has run out at
@@ -73,9 +84,19 @@ PREPARED = {
     " and m.content <> '' and m.status in ('complete', 'stopped') order by m.seq desc limit $3) earlier"
     " union all select " + COLUMNS + FROM + " where m.id = $2 and not m.deleted",
 }
+PREPARED["maru_job"] = (
+    PREPARED["maru_history"].replace("(uuid, uuid, int)", "(uuid, uuid, int, uuid, uuid)", 1)
+    + " union all select "
+    + COLUMNS
+    + FROM
+    + " where m.id = $4 and m.lease_owner = $5 and m.status = 'streaming'"
+)
 CLAIM = (
     BEGIN + "execute maru_lock_room(%(room)s); execute maru_lock_asker(%(id)s);"
     " execute maru_claim(%(id)s, %(owner)s, %(lease)s, %(most)s, %(grace)s)"
+)
+CLAIM_AT_ONCE = (
+    "execute maru_lock_asker(%s); execute maru_claim(%s, %s, %s, %s, %s); commit; execute maru_job(%s, %s, %s, %s, %s)"
 )
 # What is committed first is seen by what follows, and one round trip is saved.
 HISTORY = "commit; execute maru_history(%(room)s, %(question)s, %(limit)s)"
@@ -115,6 +136,49 @@ def claim(
     rows = sorted((MessageRow(*row) for row in cursor.fetchall()), key=lambda row: row.seq)
     question = rows.pop() if rows and rows[-1].id == message.reply_to else None
     return Job(message, name, bot, taken_over, rows if question else [], question)
+
+
+class Claimer(NamedTuple):
+    """A worker with room for one more answer."""
+
+    owner: str
+    lease_s: float
+    per_user: int
+    context_of: ContextOf
+
+
+def append(
+    sql: Sql, batch: Sequence[NewMessage], who_answers: WhoAnswers, claimer: Claimer | None
+) -> tuple[list[Appended], Job | None]:
+    """`messages.append`; where it queues exactly one answer, that is claimed in the same transaction, if it can be.
+
+    A lone question's answer begins one transaction and one thread hop earlier. Whether it may be claimed is asked as ever.
+    """
+    asked: list[Appended] = []
+
+    def ending(results: list[Appended]) -> tuple[str, list[Any]] | None:
+        asked.extend(done for done in results if done.answer is not None)
+        if claimer is None or len(asked) != 1 or asked[0].message is None or asked[0].answer is None:
+            return None
+        question, answer = asked[0].message, asked[0].answer
+        limit = claimer.context_of(json.loads(asked[0].bot))
+        return CLAIM_AT_ONCE, [
+            *(answer.id, answer.id, claimer.owner, claimer.lease_s, claimer.per_user, claimer.lease_s * GRACE),
+            *(question.room_id, question.id, limit, answer.id, claimer.owner),
+        ]
+
+    sql.prepare(sql.raw(), PREPARED)
+    results, rows = messages.append(sql, batch, who_answers, ending)
+    if not rows:
+        return results, None
+    question, answer = asked[0].message, asked[0].answer
+    assert question is not None and answer is not None
+    found = sorted((MessageRow(*row) for row in rows), key=lambda row: row.seq)
+    if found[-1].id != answer.id:
+        return results, None
+    history = [row for row in found if row.seq < question.seq]
+    bot = json.loads(asked[0].bot)
+    return results, Job(found[-1], asked[0].room_name, bot, False, history, question)
 
 
 def forget_pieces(cursor: Any, message: MessageRow) -> bool:

@@ -76,6 +76,8 @@ class Appended(NamedTuple):
     answer: MessageRow | None = None
     duplicate: bool = False
     refused: str | None = None
+    room_name: str | None = None
+    bot: str = "{}"
 
 
 # (bot settings of the room as JSON, text, whether it replies to a bot's message) -> who shall answer, or None
@@ -86,7 +88,7 @@ WhoAnswers = Callable[[str, str, bool], str | None]
 PREPARED = {
     "maru_lock": "(uuid[]) as select from room_heads where room_id = any($1) order by room_id for update",
     "maru_look_up": "(uuid[], uuid[], text[], uuid[]) as"
-    " select v.i, h.head, h.last_seq, m.role, u.name, r.bot::text, k.id, k.seq, k.changed_seq, k.created_at, p.role,"
+    " select v.i, h.head, h.last_seq, m.role, u.name, r.name, r.bot::text, k.id, k.seq, k.changed_seq, k.created_at, p.role,"
     " clock_timestamp() from unnest($1, $2, $3, $4) with ordinality v(room_id, user_id, client_id, reply_to, i)"
     " left join room_heads h on h.room_id = v.room_id left join rooms r on r.id = v.room_id"
     " left join members m on m.room_id = v.room_id and m.user_id = v.user_id left join users u on u.id = v.user_id"
@@ -104,12 +106,20 @@ BEGIN = "begin; set local enable_seqscan = off; "
 LOOK = BEGIN + "execute maru_lock(%s::uuid[]); execute maru_look_up(%s::uuid[], %s::uuid[], %s::text[], %s::uuid[])"
 WRITE = (
     "execute maru_insert(%s::uuid[], %s::uuid[], %s, %s, %s::uuid[], %s, %s, %s, %s::text[], %s::uuid[], %s, %s::int[],"
-    " %s::text[], %s::uuid[]); execute maru_move(%s::uuid[], %s, %s); commit"
+    " %s::text[], %s::uuid[]); execute maru_move(%s::uuid[], %s, %s); "
 )
 
 
-def append(sql: Sql, batch: Sequence[NewMessage], who_answers: WhoAnswers) -> list[Appended]:
+# What is to happen in the same round trip as the commit: statements that hold it, and their parameters.
+Ending = Callable[[list[Appended]], tuple[str, list[Any]] | None]
+
+
+def append(
+    sql: Sql, batch: Sequence[NewMessage], who_answers: WhoAnswers, ending: Ending = lambda results: None
+) -> tuple[list[Appended], list[Any]]:
     """Append a batch in one transaction of two round trips, whatever its size. Run it bare: it begins and commits.
+
+    Returns what became of each, and the rows that the ending's last statement gave.
 
     1. lock the heads, in id order, so that two pods can't deadlock; then look up, in a new statement and so with a fresh
        snapshot, the heads, known client ids and memberships;
@@ -126,7 +136,7 @@ def append(sql: Sql, batch: Sequence[NewMessage], who_answers: WhoAnswers) -> li
         results, inserts, heads = _number(batch, cursor.fetchall(), who_answers)
         if not inserts:
             cursor.execute("commit")
-            return results
+            return results, []
         moved = [(room_id, *heads[room_id]) for room_id in room_ids if room_id in heads]
         values = [
             (
@@ -138,12 +148,16 @@ def append(sql: Sql, batch: Sequence[NewMessage], who_answers: WhoAnswers) -> li
             )
             for row in inserts
         ]
-        cursor.execute(WRITE, [list(column) for rows in (values, moved) for column in zip(*rows, strict=True)])
+        columns = [list(column) for rows in (values, moved) for column in zip(*rows, strict=True)]
+        more = ending(results)
+        statements, given = more or ("commit", [])
+        cursor.execute(WRITE + statements, columns + given)
+        last = cursor.fetchall() if more else []
     except BaseException:
         if not cursor.connection.closed:
             cursor.execute("rollback")
         raise
-    return results
+    return results, last
 
 
 def _number(
@@ -154,7 +168,7 @@ def _number(
     inserts: list[MessageRow] = []
     heads: dict[str, list[int]] = {}
     in_batch: dict[tuple[str, str, str], MessageRow] = {}
-    for _, at_head, at_seq, role, name, bot, known_id, seq, changed_seq, at, reply_role, now in found:
+    for _, at_head, at_seq, role, name, room_name, bot, known_id, seq, changed_seq, at, reply_role, now in found:
         new = batch[len(results)]
         key = (new.room_id, new.user_id, new.client_id)
         if at_head is None or role is None:
@@ -192,7 +206,7 @@ def _number(
                 reply_to=row.id, status="queued", attempt=1, asked_by=new.user_id,
             )  # fmt: skip
             inserts.append(answer)
-        results.append(Appended(row, answer))
+        results.append(Appended(row, answer, room_name=room_name, bot=bot))
     return results, inserts, heads
 
 

@@ -162,6 +162,9 @@ async def open_services(settings: Settings, *, work: bool = True) -> AsyncIterat
         await access.start()
         messages.on_batch = counts.batch
         messages.on_queued = generation.queued
+        messages.on_claimed = generation.begin
+        if work:
+            messages.claimer = generation.claimer
 
         def nudged(what: str) -> None:
             if what == "access":

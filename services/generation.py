@@ -15,7 +15,7 @@ from uuid import uuid4
 from config.settings import Settings
 from models import errors, generations, rooms
 from models.database import Database, DatabaseUnavailable, Sql
-from models.generations import Ending, Fence, Job
+from models.generations import Claimer, Ending, Fence, Job
 from models.messages import MessageRow
 from services import prompts
 from services.llm.base import Delta, Kind, ProviderError, Request, Spent
@@ -221,10 +221,20 @@ class Generation:
         job = await self._db.run_bare(
             generations.claim, message_id, room_id, self.owner, lease_s, per_user, _context_of
         )
-        if job is None:
-            return
+        if job is not None:
+            self.begin(job)
+
+    def claimer(self) -> Claimer | None:
+        """This worker, while it has room for one more."""
+        if self._draining or len(self._running) >= self._settings.max_answers_per_pod:
+            return None
+        settings = self._settings
+        return Claimer(self.owner, settings.lease_s, settings.max_answers_per_user, _context_of)
+
+    def begin(self, job: Job) -> None:
+        """Make an answer that was claimed for this worker."""
         answer = Answer(job, self.owner, self._bus, self._settings.piece_ms / 1000)
-        self._running[message_id] = answer
+        self._running[job.message.id] = answer
         answer.task = self._tasks.spawn(self._run(answer), "answer")
 
     # -- one answer

@@ -19,6 +19,7 @@ from config.settings import Settings
 from models import generations, messages, rooms
 from models.base import new_id
 from models.database import Database, DatabaseUnavailable, Sql
+from models.generations import Claimer, Job
 from models.messages import Appended, MessageRow, NewMessage
 from services.accounts import Identity
 from services.errors import (
@@ -140,6 +141,9 @@ class Messages:
         self._sends = Limit("sends", settings.sends_per_10s, 10, shared)
         self._queue: list[tuple[NewMessage, asyncio.Future[Appended]]] = []
         self._committing = False
+        # The worker beside, if there is one: it may claim a lone answer in the commit of its question.
+        self.claimer: Callable[[], Claimer | None] = lambda: None
+        self.on_claimed: Callable[[Job], None] = lambda job: None
         self.on_queued: Callable[[list[MessageRow]], None] = lambda answers: None
         self.on_batch: Callable[[int, float], None] = lambda size, seconds: None
 
@@ -210,7 +214,8 @@ class Messages:
 
     async def _commit(self, batch: list[tuple[NewMessage, asyncio.Future[Appended]]]) -> None:
         try:
-            results = await self._db.run_bare(messages.append, [new for new, _ in batch], who_answers)
+            new = [new for new, _ in batch]
+            results, job = await self._db.run_bare(generations.append, new, who_answers, self.claimer())
         except Exception as error:
             if len(batch) == 1:
                 await self._commit_again(batch[0], error)
@@ -222,14 +227,14 @@ class Messages:
         for (_, future), done in zip(batch, results, strict=True):
             if not future.done():
                 future.set_result(done)
-        self._tell(results)
+        self._tell(results, job)
 
     async def _commit_again(self, one: tuple[NewMessage, asyncio.Future[Appended]], error: Exception) -> None:
         """Once more after a lost connection: it may have been committed, and is found by its client id then."""
         new, future = one
         if isinstance(error, DatabaseUnavailable):
             try:
-                done = (await self._db.run_bare(messages.append, [new], who_answers))[0]
+                (done,), job = await self._db.run_bare(generations.append, [new], who_answers, self.claimer())
                 if done.duplicate and done.message is not None:
                     # Perhaps written by the lost COMMIT, and told to nobody yet; who has it drops it by its number.
                     row = await self._db.run_bare(messages.find, done.message.id)
@@ -246,13 +251,13 @@ class Messages:
             else:
                 if not future.done():
                     future.set_result(done)
-                self._tell([done])
+                self._tell([done], job)
                 return
         log.error("send failed", exc_info=error)
         if not future.done():
             future.set_exception(unavailable())
 
-    def _tell(self, results: list[Appended]) -> None:
+    def _tell(self, results: list[Appended], job: Job | None) -> None:
         queued: list[MessageRow] = []
         for done in results:
             if done.message is None or done.duplicate:
@@ -260,12 +265,15 @@ class Messages:
             self.publish(done.message)
             last = done.message
             if done.answer is not None:
-                queued.append(done.answer)
                 last = done.answer
+                if job is None:
+                    queued.append(last)
                 self.publish(done.answer)
             elif last.seq == 1:
                 self._tasks.spawn(self._name_room(last.room_id, last.content), "name a room")
             self._activities.note(last.room_id, last.seq, done.message.content)
+        if job is not None:
+            self.on_claimed(job)
         if queued:
             self.on_queued(queued)
 
