@@ -53,20 +53,18 @@ class Anthropic:
         self._decode = msgspec.json.Decoder(_Event).decode
 
     async def stream(self, request: Request) -> AsyncIterator[Delta | Spent]:
-        body: dict[str, Any] = {
-            "model": request.model,
-            "messages": [],
-            "max_tokens": request.max_tokens,
-            "stream": True,
-        }
+        body: dict[str, Any] = {"messages": [{"role": turn.role, "content": turn.text} for turn in request.turns]}
         if request.system:
             body["system"] = request.system
         if request.temperature is not None:
             body["temperature"] = min(request.temperature, 1.0)  # its scale ends at 1
-        messages = [{"role": turn.role, "content": turn.text} for turn in request.turns]
         finished = False
-        call = self._client.messages.with_streaming_response
-        async for event in events(lambda: call.create(**body, extra_body={"messages": messages}), self._decode, ERRORS):
+        create = self._client.messages.with_streaming_response.create
+
+        def call() -> Any:
+            return create(model=request.model, messages=[], max_tokens=request.max_tokens, stream=True, extra_body=body)
+
+        async for event in events(call, self._decode, ERRORS):
             match event.type if event is not None else "":
                 case "content_block_delta" if event.delta is not None:
                     if event.delta.text:

@@ -141,7 +141,7 @@ async def events(
 ) -> AsyncIterator[Any]:
     """Decoded events of one streaming call, the vendor's exceptions turned into ProviderError.
 
-    The messages travel as `extra_body`: the SDKs walk through every argument by its annotations, which for twenty messages
+    What is long or nested travels as `extra_body`: the SDKs walk through every argument by its annotations, which for twenty messages
     takes longer than all the rest of the way to the first token.
     """
     try:

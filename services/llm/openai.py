@@ -48,22 +48,23 @@ class OpenAI:
 
     async def stream(self, request: Request) -> AsyncIterator[Delta | Spent]:
         body: dict[str, Any] = {
-            "model": request.model,
-            "messages": [],
-            "stream": True,
+            "messages": [
+                *([{"role": "system", "content": request.system}] if request.system else []),
+                *({"role": turn.role, "content": turn.text} for turn in request.turns),
+            ],
             "stream_options": {"include_usage": True},
             # Compatible servers know the older word only.
             "max_completion_tokens" if self._official else "max_tokens": request.max_tokens,
         }
         if request.temperature is not None:
             body["temperature"] = request.temperature
-        messages = [
-            *([{"role": "system", "content": request.system}] if request.system else []),
-            *({"role": turn.role, "content": turn.text} for turn in request.turns),
-        ]
         finished = False
-        call = self._client.chat.completions.with_streaming_response
-        async for chunk in events(lambda: call.create(**body, extra_body={"messages": messages}), self._decode, ERRORS):
+        create = self._client.chat.completions.with_streaming_response.create
+
+        def call() -> Any:
+            return create(model=request.model, messages=[], stream=True, extra_body=body)
+
+        async for chunk in events(call, self._decode, ERRORS):
             if chunk is None:
                 finished = True
                 break
