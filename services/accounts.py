@@ -19,7 +19,7 @@ from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 
 from config.settings import Settings
-from models import access, accounts, rooms
+from models import access, accounts, rooms, stats
 from models.database import Database, Sql
 from services.errors import AuthError, ChatError, Conflict, Forbidden, NotFound, invalid, limited
 from services.limits import Limit, Shared
@@ -336,7 +336,7 @@ class Accounts:
         """(user, new password when one was asked for)."""
         password = secrets.token_urlsafe(12) if reset else None
         password_hash = await self._hash(password) if password else None
-        user = await self._db.run(self._change, user_id, role, disabled, password_hash)
+        user = await self._db.run(self._change, who.user_id, user_id, role, disabled, password_hash)
         if user is None:
             raise NotFound("request.not_found", "There is no such user.")
         self.forget(user_id=user_id)
@@ -344,14 +344,31 @@ class Accounts:
         return user, password
 
     @staticmethod
-    def _change(sql: Sql, user_id: str, role: str | None, disabled: bool | None, password_hash: str | None) -> Any:
+    def _change(
+        sql: Sql, admin_id: str, user_id: str, role: str | None, disabled: bool | None, password_hash: str | None
+    ) -> Any:
         user = accounts.change_admin(sql, user_id, role, disabled)
-        if user is not None and password_hash is not None:
+        if user is None:
+            return None
+        if password_hash is not None:
             accounts.change_password(sql, user_id, None, password_hash, b"")
+        for action, done in (
+            (f"role {role}", role is not None),
+            ("disable" if disabled else "enable", disabled is not None),
+            ("reset password", password_hash is not None),
+        ):
+            if done:
+                stats.audit(sql, admin_id, action, f"user {user_id}")
         return user
 
-    async def delete(self, user_id: str) -> None:
-        if not await self._db.run(delete_account, user_id):
+    async def delete(self, who: Identity, user_id: str) -> None:
+        def work(sql: Sql) -> bool:
+            deleted = delete_account(sql, user_id)
+            if deleted:
+                stats.audit(sql, who.user_id, "delete", f"user {user_id}")
+            return deleted
+
+        if not await self._db.run(work):
             raise NotFound("request.not_found", "There is no such user.")
         self.forget(user_id=user_id)
         self._changed()

@@ -5,6 +5,7 @@ import secrets
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from ipaddress import ip_address
 
 from pydantic import SecretStr
@@ -13,6 +14,7 @@ from config.settings import Settings, kept_secret
 from models import accounts as account_rows
 from models import errors as error_rows
 from models import rooms as room_rows
+from models import stats
 from models.database import Database
 from models.embedded import EmbeddedPostgres, running_url
 from services.access import AccessWatch
@@ -30,6 +32,7 @@ from services.realtime.redis_bus import RedisBus
 from services.realtime.registry import Registry
 from services.realtime.sockets import Sockets
 from services.rooms import Rooms
+from services.search import Search
 from services.source import Rows
 from services.tasks import Tasks
 from services.tokens import Tokens
@@ -55,6 +58,7 @@ class Services:
     access: AccessWatch
     rooms: Rooms
     messages: Messages
+    search: Search
     models: Models
     generation: Generation
     counts: Counts
@@ -70,6 +74,15 @@ class Services:
     def deaf(self) -> bool:
         """Redis takes commands, yet this pod's listener has not heard its own canary for a while."""
         return isinstance(self.bus, RedisBus) and self.bus.deaf_s > DEAF_S
+
+    async def room_lines(self, after: str | None, limit: int) -> list[stats.RoomLine]:
+        return await self.db.run_bare(stats.rooms, after, limit)
+
+    async def lines(self, by: stats.By, since: datetime, until: datetime) -> list[stats.Line]:
+        return await self.db.run_bare(stats.by, by, since, until)
+
+    async def audits(self, before: int | None, limit: int) -> list[stats.AuditLine]:
+        return await self.db.run_bare(stats.audits, before, limit)
 
     async def faults(self) -> list[error_rows.Group]:
         return await self.db.run_bare(error_rows.grouped)
@@ -155,6 +168,7 @@ async def open_services(settings: Settings, *, work: bool = True) -> AsyncIterat
         stack.callback(accounts.close)
         rooms = Rooms(db, settings, registry, presences, changed=access_changed)
         messages = Messages(db, settings, bus, activities, tasks, named=access_changed, shared=shared)
+        search = Search(db)
         models = Models(settings)
         stack.push_async_callback(models.close)
         generation = Generation(db, settings, bus, models, tasks, named=access_changed, observer=counts)
@@ -198,7 +212,7 @@ async def open_services(settings: Settings, *, work: bool = True) -> AsyncIterat
                 stack.push_async_callback(elsewhere.leave)
         yield Services(
             settings, db, tasks, bus, hub, registry, presences, activities, sockets, tokens, accounts, access, rooms,
-            messages, models, generation, counts, setup_code,
+            messages, search, models, generation, counts, setup_code,
         )  # fmt: skip
 
 

@@ -1,11 +1,15 @@
 """Messages over REST: the commands' doubles, history, exports."""
 
 import msgspec
+from msgspec import UNSET
 
 from handlers import dispatch, protocol
 from handlers.api import types
-from handlers.api.base import Call, Route, or_none
+from handlers.api.base import Call, Route, cursor_of, or_none, time_of
 from handlers.api.problems import BadRequest
+from handlers.api.rooms import times_cursor
+from models.search import Where
+from services.accounts import is_uuid
 from services.realtime.events import Message, encode, timestamp
 
 
@@ -67,6 +71,22 @@ async def context(call: Call) -> types.Context:
 async def models(call: Call) -> types.ModelList:
     found = call.services.models.available()
     return types.ModelList([types.Model(provider, model, default or None) for provider, model, default in found])
+
+
+async def search(call: Call) -> types.Hits:
+    query: types.SearchQuery = call.query
+    room_id, user_id = or_none(query.room_id), or_none(query.user_id)
+    if user_id is not None and not is_uuid(user_id):
+        raise BadRequest("This is no user's id.", "userId")
+    where = Where(
+        dispatch.room_id_of(room_id) if room_id is not None else None,
+        user_id,
+        time_of(query.since, "since") if query.since is not UNSET else None,
+        time_of(query.until, "until") if query.until is not UNSET else None,
+    )
+    before = times_cursor(query.cursor)
+    found, more = await call.services.search.find(call.who, query.q, where, before, query.limit)
+    return types.Hits([types.Hit(*hit) for hit in found], cursor_of(*more) if more else None)
 
 
 async def export(call: Call) -> None:
@@ -151,6 +171,8 @@ ROUTES = [
     Route("GET", "/messages/{messageId}/versions", versions, "Earlier texts.", T, reply=types.Versions),
     Route("GET", "/messages/{messageId}/context", context, "Exactly what the model was given.", T,
           reply=types.Context),
+    Route("GET", "/search", search, "Messages that hold all words, newest first, in rooms that one may read.", T,
+          query=types.SearchQuery, reply=types.Hits),
     Route("GET", "/models", models, "Models that this server can use.", T, reply=types.ModelList),
     Route("GET", "/rooms/{roomId}/export", export, "A room's messages as a file.", T,
           query=types.Export, reply=types.AnyObject),

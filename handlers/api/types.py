@@ -283,10 +283,10 @@ class Context(Answer):
 
 class SearchQuery(Query):
     q: Annotated[str, Meta(min_length=1, max_length=8000)]
-    room_id: str | UnsetType = UNSET
-    user_id: str | UnsetType = UNSET
-    since: str | UnsetType = UNSET
-    until: str | UnsetType = UNSET
+    room_id: Uuid | UnsetType = UNSET
+    user_id: Uuid | UnsetType = UNSET
+    since: Time | UnsetType = UNSET
+    until: Time | UnsetType = UNSET
     mode: Literal["hybrid", "text", "semantic"] = "hybrid"
     cursor: str = ""
     limit: Limit = 20
@@ -334,6 +334,52 @@ class PatchAccount(Body):
     disabled: bool | UnsetType = UNSET
     role: Literal["admin", "user"] | UnsetType = UNSET
     reset_password: bool | UnsetType = UNSET
+
+
+class RoomLine(Answer):
+    id: str
+    name: str
+    created_at: str
+    member_count: int
+    message_count: int
+
+
+class RoomLines(Listed):
+    items: list[RoomLine]
+    next: str | None = None
+
+
+class StatsQuery(Query):
+    by: Literal["user", "room", "model", "day"] = "day"
+    since: Time | UnsetType = UNSET
+    until: Time | UnsetType = UNSET
+
+
+class StatsLine(Answer):
+    key: str
+    name: str
+    messages: int
+    answers: int
+    input_tokens: int
+    output_tokens: int
+
+
+class StatsLines(Listed):
+    items: list[StatsLine]
+    next: str | None = None
+
+
+class AuditEntry(Answer):
+    id: int
+    at: str
+    action: str
+    target: str
+    user_id: str | None = None
+
+
+class AuditEntries(Listed):
+    items: list[AuditEntry]
+    next: str | None = None
 
 
 class FaultGroup(Answer):
