@@ -6,7 +6,7 @@ from typing import Any
 from msgspec import UNSET
 
 from handlers.api import types
-from handlers.api.base import Call, Route, cursor_of, from_cursor, or_none, time_of
+from handlers.api.base import EPOCH, Call, Route, cursor_of, from_cursor, or_none, time_of
 from services.accounts import is_uuid
 from services.errors import Conflict
 from services.realtime.events import timestamp
@@ -55,13 +55,13 @@ async def rooms(call: Call) -> types.RoomLines:
 async def stats(call: Call) -> types.StatsLines:
     query: types.StatsQuery = call.query
     until = time_of(query.until, "until") if query.until is not UNSET else datetime.now(UTC)
-    since = time_of(query.since, "since") if query.since is not UNSET else until - timedelta(days=30)
+    since = time_of(query.since, "since") if query.since is not UNSET else max(EPOCH, until) - timedelta(days=30)
     return types.StatsLines([types.StatsLine(*line) for line in await call.services.lines(query.by, since, until)])
 
 
 async def audit(call: Call) -> types.AuditEntries:
     query: types.Page = call.query
-    before = from_cursor(query.cursor, int)
+    before = from_cursor(query.cursor, types.Seq)
     found = await call.services.audits(before[0] if before else None, query.limit + 1)
     more = cursor_of(found[query.limit - 1].id) if len(found) > query.limit else None
     entries = [types.AuditEntry(e.id, timestamp(e.at), e.action, e.target, e.user_id) for e in found[: query.limit]]

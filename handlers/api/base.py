@@ -27,6 +27,7 @@ from services.realtime.events import encode
 
 Method = Literal["GET", "POST", "PATCH", "DELETE"]
 DISCARD_BYTES = 64 * 1024 * 1024
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class Body(Struct, rename="camel"):
@@ -296,10 +297,17 @@ def from_cursor(text: str | UnsetType, *kinds: Any) -> Any:
 def time_of(text: str, field: str) -> datetime:
     """An RFC 3339 time."""
     try:
-        at = datetime.fromisoformat(text)
-    except ValueError:
+        return plain_time(datetime.fromisoformat(text))
+    except (ValueError, OverflowError):
         raise BadRequest("This is no RFC 3339 time.", field) from None
-    return at if at.tzinfo else at.replace(tzinfo=UTC)
+
+
+def plain_time(at: datetime) -> datetime:
+    """In UTC and not before 1970: Postgres knows fewer offsets than Python, and nothing here is older.
+
+    Raises OverflowError at the far end of the calendar.
+    """
+    return max(EPOCH, at.astimezone(UTC) if at.tzinfo else at.replace(tzinfo=UTC))
 
 
 def or_none(value: Any) -> Any:

@@ -7,7 +7,8 @@ import msgspec
 from msgspec import UNSET
 
 from handlers.api import types
-from handlers.api.base import Call, Route, cursor_of, from_cursor, or_none
+from handlers.api.base import EPOCH, Call, Route, cursor_of, from_cursor, or_none, plain_time
+from handlers.api.problems import BadRequest
 from services.accounts import is_uuid
 from services.errors import NotFound
 from services.realtime.events import Bot, Member, Room, timestamp
@@ -15,7 +16,15 @@ from services.realtime.events import Bot, Member, Room, timestamp
 
 def times_cursor(text: str) -> tuple[datetime, str] | None:
     key = from_cursor(text, datetime, str)
-    return key if key is None or is_uuid(key[1]) else None
+    if key is None:
+        return None
+    try:
+        at = plain_time(key[0])
+    except OverflowError:
+        at = EPOCH
+    if at == EPOCH or not is_uuid(key[1]):
+        raise BadRequest("This cursor is not one that was given out.", "cursor")
+    return at, key[1]
 
 
 async def create(call: Call) -> Room:
