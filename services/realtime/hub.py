@@ -235,6 +235,8 @@ class Hub:
         message = event.message
         assert message is not None
         room.cursor = event.changed_seq
+        if message.role == "bot":
+            self._finish(room, message)
         for reader in tuple(room.readers):
             reader.deliver(event)
         self.delivered += len(room.readers)
@@ -265,6 +267,14 @@ class Hub:
                 token = answer.text[length:]
                 piece = Stream(room.id, message_id, answer.attempt, n, answer.next, token)
                 reader.deliver(Event("stream", piece))
+
+    def _finish(self, room: HubRoom, message: Message) -> None:
+        """The last pieces were lost on the bus and the end has come from rows: one piece stands for them, before it."""
+        running = room.answers.get(message.id)
+        if running is not None and message.status not in ("queued", "streaming") and message.attempt == running.attempt:
+            said = running.text
+            if len(message.text) > len(said) and message.text.startswith(said):
+                self._make_up(room, RunningAnswer(message.id, running.attempt, running.next + 1, message.text))
 
     def _follow(self, room: HubRoom, message: Message) -> None:
         """Keep what running answers have said, as delivered."""

@@ -250,3 +250,16 @@ async def test_lost_pieces_are_made_up_for_from_what_the_bus_kept(parts):
         while reader.pieces["a"][1] < 3:
             await asyncio.sleep(0.001)
     assert reader.pieces["a"] == (1, 3, "one two three")
+
+
+async def test_an_end_that_overtakes_its_last_pieces_brings_them_along(parts):
+    log, bus, hub = parts
+    reader = Reader()
+    await enter(hub, log, reader)
+    bus.publish(ROOM, log.change("a", "bot", "queued", 1))
+    bus.publish(ROOM, log.change("a", "bot", "streaming", 1))
+    bus.publish(ROOM, Event("stream", Stream(ROOM, "a", 1, 0, 1, "하나 ")))
+    log.text["a"] = "하나 둘 셋"  # their pieces are lost
+    bus.publish(ROOM, log.change("a", "bot", "complete", 1))
+    assert reader.pieces["a"][2] == "하나 둘 셋"
+    assert reader.order == [("a", "queued"), ("a", "streaming"), ("a", "piece"), ("a", "piece"), ("a", "complete")]
