@@ -89,6 +89,10 @@ class Presences:
 
     def went(self, user_id: str, rooms: set[str]) -> None:
         """The user's last connection has closed; he may be back in a moment."""
+        before = self._leaving.get(user_id)
+        if before is not None:  # he was back for less than it takes to read his rooms
+            before[0].cancel()
+            rooms = rooms | before[1]
         timer = asyncio.get_running_loop().call_later(OFFLINE_AFTER_S, self._gone, user_id)
         self._leaving[user_id] = (timer, rooms)
 
