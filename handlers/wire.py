@@ -65,7 +65,8 @@ class FrameWriter:
     @property
     def unsent(self) -> int:
         """Bytes that wait in this process; what the kernel holds is not counted."""
-        return self._stream._write_buffer._size
+        buffer = self._stream._write_buffer
+        return buffer._size if buffer is not None else 0  # a closed stream has none
 
     @property
     def closed(self) -> bool:

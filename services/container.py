@@ -1,7 +1,9 @@
 """Everything that outlives a request, in one object: opened in reading order, closed in reverse, handed down."""
 
+import asyncio
 import logging
 import secrets
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
@@ -15,7 +17,7 @@ from models import accounts as account_rows
 from models import errors as error_rows
 from models import rooms as room_rows
 from models import stats
-from models.database import Database
+from models.database import Database, DatabaseUnavailable
 from models.embedded import EmbeddedPostgres, running_url
 from services.access import AccessWatch
 from services.accounts import Accounts
@@ -40,6 +42,7 @@ from services.tokens import Tokens
 log = logging.getLogger("maru")
 
 DEAF_S = 5.0
+RECOVERY_S = 60.0
 
 
 @dataclass
@@ -124,7 +127,7 @@ async def open_services(settings: Settings, *, work: bool = True) -> AsyncIterat
         # 1. Rows.
         db = Database(settings.database_url.get_secret_value(), settings.database_threads, settings.statement_timeout_s)
         stack.callback(db.close)
-        await db.run_bare(lambda sql: db.migrate())
+        await migrate(db)
         counts = Counts()
 
         # 2. Who is who.
@@ -214,6 +217,23 @@ async def open_services(settings: Settings, *, work: bool = True) -> AsyncIterat
             settings, db, tasks, bus, hub, registry, presences, activities, sockets, tokens, accounts, access, rooms,
             messages, search, models, generation, counts, setup_code,
         )  # fmt: skip
+
+
+async def migrate(db: Database) -> None:
+    """Bring the schema up to date; waits for a Postgres that recovers, since that may be why this pod was restarted.
+
+    Raises DatabaseUnavailable.
+    """
+    until = time.monotonic() + RECOVERY_S
+    while True:
+        try:
+            await db.run_bare(lambda sql: db.migrate())
+            return
+        except DatabaseUnavailable as error:
+            if "the database system is" not in str(error) or time.monotonic() > until:
+                raise
+            log.warning("waiting for the database", extra={"error": str(error)})
+            await asyncio.sleep(0.5)
 
 
 def is_loopback(host: str) -> bool:

@@ -5,6 +5,8 @@ import logging
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
+from models.database import DatabaseUnavailable
+
 log = logging.getLogger("maru.tasks")
 
 
@@ -27,6 +29,10 @@ class Tasks:
             while True:
                 try:
                     await step()
+                except DatabaseUnavailable as error:
+                    self.failures += 1
+                    log.warning("task waits", extra={"task": name, "error": str(error)})
+                    await asyncio.sleep(retry_s)
                 except Exception as error:
                     self.failures += 1
                     log.error("task failed", extra={"task": name, "error": repr(error)}, exc_info=error)

@@ -7,7 +7,8 @@ import time
 import psycopg2
 import pytest
 
-from models.database import DatabaseUnavailable
+from models.database import Database, DatabaseUnavailable
+from services import container
 from services.errors import Unavailable
 
 
@@ -111,6 +112,29 @@ async def test_an_unreachable_database_is_said_so(pods):
     with pytest.raises(DatabaseUnavailable):
         await pod.services.db.run(broken)
     assert (await ann.get("/users/me"))["id"] == ann.id
+
+
+async def test_a_pod_that_starts_while_postgres_recovers_waits_for_it(database_url, monkeypatch):
+    refusals = ["the database system is starting up", "the database system is in recovery mode"]
+    real = Database.migrate
+
+    def migrate(self):
+        if refusals:
+            raise DatabaseUnavailable("connection failed: FATAL:  " + refusals.pop(0))
+        return real(self)
+
+    monkeypatch.setattr(Database, "migrate", migrate)
+    database = Database(database_url, threads=1)
+    await container.migrate(database)
+    assert refusals == []
+    refusals.append("password authentication failed")
+    with pytest.raises(DatabaseUnavailable, match="password"):
+        await container.migrate(database)
+    refusals.append("the database system is starting up")
+    monkeypatch.setattr(container, "RECOVERY_S", 0.0)
+    with pytest.raises(DatabaseUnavailable, match="starting up"):
+        await container.migrate(database)
+    database.close()
 
 
 async def test_answers_on_a_pod_are_bounded(pods, model):
