@@ -295,8 +295,17 @@ class Generation:
         if prompt is not None and not answer.context_kept:
             answer.context_kept = True
             kept = {"system": prompt.system, "messages": [{"role": t.role, "text": t.text} for t in prompt.turns]}
-            work = self._db.run(generations.keep_context, answer.row.id, answer.fence.attempt, kept)
-            self._tasks.spawn(work, "keep context")
+            self._tasks.spawn(self._write_context(answer, kept), "keep context")
+
+    async def _write_context(self, answer: Answer, kept: dict[str, Any]) -> None:
+        for wait_s in (0.5, 2.0, 5.0, 0.0):
+            try:
+                await self._db.run(generations.keep_context, answer.row.id, answer.fence.attempt, kept)
+                return
+            except DatabaseUnavailable:
+                if not wait_s:
+                    raise
+                await asyncio.sleep(wait_s)
 
     async def _stream(self, answer: Answer, request: Request, began: float) -> None:
         """Try each choice in turn, each with retries, until one has said its first word; from then on it is this one."""

@@ -29,13 +29,8 @@ class Tasks:
             while True:
                 try:
                     await step()
-                except DatabaseUnavailable as error:
-                    self.failures += 1
-                    log.warning("task waits", extra={"task": name, "error": str(error)})
-                    await asyncio.sleep(retry_s)
                 except Exception as error:
-                    self.failures += 1
-                    log.error("task failed", extra={"task": name, "error": repr(error)}, exc_info=error)
+                    self._failed(name, error)
                     await asyncio.sleep(retry_s)
 
         return self.spawn(loop(), name)
@@ -43,8 +38,14 @@ class Tasks:
     def _ended(self, task: asyncio.Task[Any]) -> None:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
-            self.failures += 1
-            log.error("task failed", extra={"task": task.get_name(), "error": repr(error)}, exc_info=error)
+            self._failed(task.get_name(), error)
+
+    def _failed(self, name: str, error: BaseException) -> None:
+        self.failures += 1
+        if isinstance(error, DatabaseUnavailable):  # no fault of the task: a line is enough
+            log.warning("task failed", extra={"task": name, "error": str(error)})
+        else:
+            log.error("task failed", extra={"task": name, "error": repr(error)}, exc_info=error)
 
     async def close(self, limit_s: float = 5.0) -> None:
         """Cancel what runs and wait for it, at most `limit_s`."""
