@@ -7,6 +7,7 @@ import gc
 import itertools
 import logging
 import os
+import resource
 import signal
 import sys
 from collections.abc import AsyncIterator
@@ -30,6 +31,7 @@ from services.container import Services, open_services, with_database
 log = logging.getLogger("maru")
 
 SWITCH_INTERVAL_S = 0.0005
+FILES = 1 << 18
 
 
 def make_app(services: Services) -> Application:
@@ -111,6 +113,15 @@ async def run(settings: Settings, listening: list[socket], embedded: EmbeddedPos
     return code
 
 
+def raise_file_limit() -> None:
+    """As many sockets as the system lets this process have: 1,024, which is what shells begin with, is one busy room."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = FILES if hard == resource.RLIM_INFINITY else min(hard, FILES)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        with contextlib.suppress(ValueError, OSError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
 def say(line: str) -> None:
     print(line, flush=True)
 
@@ -122,6 +133,7 @@ def main() -> int:
         print(error, file=sys.stderr)
         return 2
     configure_logs(settings.log_level)
+    raise_file_limit()
     # What start-up made stays; a full collection over all connections would hold up every message for tens of ms.
     gc.collect()
     gc.freeze()

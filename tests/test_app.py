@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -67,6 +68,17 @@ def processes(io_loop, database_url):
                 await process.end(signal.SIGKILL)
 
     io_loop.run_sync(close)
+
+
+async def test_a_pod_takes_as_many_sockets_as_the_system_lets_it(processes):
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (256, before[1]))
+    try:
+        process = await processes().start()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+    soft, hard = resource.prlimit(process.process.pid, resource.RLIMIT_NOFILE)
+    assert hard == before[1] and soft == min(1 << 18, hard if hard != resource.RLIM_INFINITY else 1 << 18)
 
 
 async def post(http, url, body, token=None):
