@@ -29,6 +29,7 @@ from bench.fanout import fanout
 from bench.figures import Figure, table
 from bench.memory import memory
 from bench.processes import ROOT, Postgres, postgres
+from bench.scale import many, pods, resume
 from bench.send import Rival, send
 from bench.stream import stream
 
@@ -44,6 +45,9 @@ def main() -> int:
         "memory": memory,
         "commit": commit,
         "stream": stream,
+        "pods": pods,
+        "many": many,
+        "resume": resume,
         "send": lambda postgres, quick: send(postgres, quick, rival),
     }
     if arguments.list:
@@ -82,7 +86,7 @@ def main() -> int:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    names = ("fanout", "memory", "commit", "stream", "send")
+    names = ("fanout", "memory", "commit", "stream", "pods", "many", "resume", "send")
     parser.add_argument("--list", action="store_true", help="name the benchmarks")
     parser.add_argument("--only", action="append", choices=names, help="this one; may be given again")
     parser.add_argument("--quick", action="store_true", help="fewer rounds: all within a minute, less to be trusted")

@@ -50,6 +50,10 @@ class Socket:
             raise ConnectionError("closed")
         return data
 
+    def wait(self) -> None:
+        """Reads more, waiting for it."""
+        self._buffer += self._more()
+
     def take(self) -> bool:
         """Reads what is there; False when the server has gone."""
         try:
@@ -114,7 +118,7 @@ class Native(Socket):
                         raise RuntimeError(body["error"])
                     reply: dict[str, Any] = body["data"]
                     return reply
-            self._buffer += self._more()
+            self.wait()
         raise TimeoutError(event)
 
 

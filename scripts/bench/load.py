@@ -22,11 +22,14 @@ PASSWORD = "correct horse battery 9"
 
 
 class Client:
-    __slots__ = ("door", "room", "seen", "sent", "twice")
+    """pod: which of the servers it is connected to."""
 
-    def __init__(self, door: Native, room: str) -> None:
+    __slots__ = ("door", "pod", "room", "seen", "sent", "twice")
+
+    def __init__(self, door: Native, room: str, pod: int) -> None:
         self.door = door
         self.room = room
+        self.pod = pod
         self.sent: dict[int, float] = {}
         self.seen: set[bytes] = set()
         self.twice = 0
@@ -56,24 +59,25 @@ class Load:
                 http(port, "POST", f"/rooms/{made['id']}/members", {"userId": user}, self._tokens[0])
         return {}
 
-    def open(self, port: int, door: str, count: int) -> dict[str, Any]:
-        """In place of those that were open: connections, each in one room."""
+    def open(self, ports: list[int], door: str, count: int) -> dict[str, Any]:
+        """In place of those that were open: connections, each in one room, every room's over all ports in turn."""
         for client in self._clients.values():
             client.door.socket.close()
         self._clients.clear()
         self._poll.close()
         self._poll = select.epoll()
         for n in range(count):
-            made = DOORS[door](port, self._tokens[n % len(self._tokens)])
+            pod = n // len(self._rooms) % len(ports)
+            made = DOORS[door](ports[pod], self._tokens[n % len(self._tokens)])
             room = self._rooms[n % len(self._rooms)]
             made.ask("join", {"roomId": room})
             made.socket.setblocking(False)
-            self._clients[made.socket.fileno()] = Client(made, room)
+            self._clients[made.socket.fileno()] = Client(made, room, pod)
             self._poll.register(made.socket, select.EPOLLIN)
         return {}
 
     def run(self, rate: float, seconds: float) -> dict[str, Any]:
-        """Sends at `rate` in all for so long, then waits for what is on its way."""
+        """Sends at `rate` in all for so long, then waits for what is on its way. far: deliveries from pod to pod."""
         clients = list(self._clients.values())
         readers: dict[str, int] = {}
         for client in clients:
@@ -81,6 +85,7 @@ class Load:
             readers[client.room] = readers.get(client.room, 0) + 1
         acks: list[float] = []
         ways: list[float] = []
+        far: list[float] = []
         refused = sent = expected = 0
         pick = random.Random(1)
         began = due = last = time.monotonic()
@@ -92,7 +97,7 @@ class Load:
                 sent += 1
                 self._sends += 1
                 expected += readers[client.room]
-                text = f"#{sent} {time.monotonic():.6f} {PADDING}"
+                text = f"#{sent} {client.pod} {time.monotonic():.6f} {PADDING}"
                 data = {"roomId": client.room, "text": text, "clientId": f"{began:.0f}-{self._sends}"}
                 client.sent[client.door.call("send", data)] = time.monotonic()
                 due += 1 / rate
@@ -111,12 +116,14 @@ class Load:
                         else:
                             refused += 1
                     elif (at := payload.find(b'"text":"#')) >= 0:
-                        number, sent_at, _ = payload[at + 9 :].split(b" ", 2)
+                        number, pod, sent_at, _ = payload[at + 9 :].split(b" ", 3)
                         if number in client.seen:
                             client.twice += 1
                         else:
                             client.seen.add(number)
                             ways.append(now - float(sent_at))
+                            if int(pod) != client.pod:
+                                far.append(ways[-1])
                             last = now
             now = time.monotonic()
             if now > ends and (
@@ -133,6 +140,7 @@ class Load:
             "wall": max(last, ends) - began,
             "ack": latencies(acks),
             "delivery": latencies(ways),
+            "far": latencies(far),
         }
 
     def serve(self) -> None:

@@ -170,6 +170,11 @@ class Postgres:
         """All transactions, reading ones too. Backends tell theirs up to ten seconds late."""
         return int(self._one("select xact_commit from pg_stat_database where datname = current_database()"))
 
+    def scans(self, table: str) -> int:
+        """Sequential scans of a table so far."""
+        self._one("select pg_stat_clear_snapshot()::text")
+        return int(self._one(f"select seq_scan from pg_stat_user_tables where relname = '{table}'"))
+
     def cpu_s(self) -> float:
         spent = 0.0
         for pid in family(self._pid):

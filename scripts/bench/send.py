@@ -17,6 +17,7 @@ from bench.processes import SECRET, Helper, Postgres, Server, cpu_s, pod, reside
 CONNECTIONS, ROOMS, USERS = 1000, 50, 20
 QUICKLY = 500, 25, 5
 RATES = (100, 200, 500, 1000, 1500)
+SATURATION = 4000  # more than a pod of one core takes beside a driver on the other
 NAMES = {"native": "native", "socketio": "Socket.IO", "maru-ws": "native", "maru-sio": "Socket.IO", "nest": "rival"}
 
 Runs = dict[tuple[str, int], list[dict[str, Any]]]
@@ -39,7 +40,13 @@ def send(postgres: Postgres, quick: bool, rival: Rival | None) -> list[Figure]:
     rates = (500,) if quick else RATES
     seconds, rounds = 2.5, 1 if quick else 3 if rival is None else 2
     if rival is None:
-        runs = _alone(postgres, rates, seconds, rounds, *(QUICKLY if quick else (CONNECTIONS, ROOMS, USERS)))
+        runs = _alone(
+            postgres,
+            rates if quick else (*rates, SATURATION),
+            seconds,
+            rounds,
+            *(QUICKLY if quick else (CONNECTIONS, ROOMS, USERS)),
+        )
     else:
         runs = _beside(postgres, rival, rates, seconds + 1.5, rounds)
     return [*_figures(runs), *_ratios(runs)]
@@ -57,7 +64,7 @@ def _alone(
             server = stack.enter_context(pod(postgres.url, port))
             load = stack.enter_context(Helper("load"))
             load.ask("set_up", port=port, users=users, rooms=rooms)
-            load.ask("open", port=port, door=door, count=connections)
+            load.ask("open", ports=[port], door=door, count=connections)
             pods[door] = server, load
         time.sleep(1)
         for turn in range(rounds):

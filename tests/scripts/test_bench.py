@@ -14,7 +14,7 @@ def bench(*arguments: str) -> str:
 
 
 def test_the_benchmarks_are_named() -> None:
-    assert bench("--list").split() == ["fanout", "memory", "commit", "stream", "send"]
+    assert bench("--list").split() == ["fanout", "memory", "commit", "stream", "pods", "many", "resume", "send"]
 
 
 def test_a_benchmark_writes_its_figures_with_machine_versions_and_date(tmp_path: Path) -> None:
