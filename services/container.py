@@ -157,7 +157,7 @@ async def open_services(settings: Settings, *, work: bool = True) -> AsyncIterat
                 presences.died(user_id, await rooms_of(user_id))
 
         shared = bus if isinstance(bus, RedisBus) else None
-        elsewhere = Elsewhere(shared, died)
+        elsewhere = Elsewhere(shared, died, registry.crowds)
         presences = Presences(bus, registry, elsewhere)
         stack.callback(presences.close)
         activities = Activities(registry, tasks, lambda words: bus.tell_others("moved:" + words))

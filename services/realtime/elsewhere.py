@@ -1,7 +1,7 @@
 """Who is connected to other pods. A mirror of what each pod says of itself in Redis, read every other second.
 
-Each pod keeps one hash, user -> connections, that runs out 20 s after it stops being renewed: so the presence of a dead
-pod disappears by itself. While Redis is away a pod knows only its own.
+Each pod keeps one hash, user -> connections and `#room` -> users present (of rooms with many), that runs out 20 s after it
+stops being renewed: so the presence of a dead pod disappears by itself. While Redis is away a pod knows only its own.
 """
 
 import asyncio
@@ -13,6 +13,7 @@ from services.realtime.redis_node import RedisDown
 
 EVERY_S = 2.0
 LIFE_S = 20
+MANY = 10  # a room is told of from so many present on: far below the hundred that make a crowd over all pods
 PODS = "maru:pods"
 
 
@@ -28,15 +29,36 @@ def key_of(pod: str) -> str:
 
 
 class Elsewhere:
-    def __init__(self, store: Store | None, died: Callable[[set[str]], Awaitable[None]]) -> None:
-        """store: None for a pod that is alone. died: these users were on a pod that has vanished, and are nowhere now."""
+    def __init__(
+        self,
+        store: Store | None,
+        died: Callable[[set[str]], Awaitable[None]],
+        present: Callable[[int], dict[str, int]] = lambda least: {},
+    ) -> None:
+        """store: None for a pod that is alone. died: these users were on a pod that has vanished, and are nowhere now.
+        present: rooms with at least so many of their members here, and how many."""
         self._store = store
         self._died = died
+        self._present = present
+        self._told: dict[str, int] = {}
+        self._rooms: dict[str, dict[str, int]] = {}
         self._mine: dict[str, int] = {}
         self._pods: dict[str, set[str]] = {}
 
     def online(self, user_id: str) -> bool:
         return any(user_id in users for users in self._pods.values())
+
+    def present(self, room_id: str, here: set[str]) -> int:
+        """Members of a room who are on other pods and not among these, who are here.
+
+        Who is on two other pods is counted twice; rooms with few members on a pod are not counted there.
+        """
+        total = 0
+        for pod, rooms in self._rooms.items():
+            if count := rooms.get(room_id, 0):
+                users = self._pods[pod]
+                total += max(0, count - sum(user_id in users for user_id in here))
+        return total
 
     def users_of(self, users: set[str]) -> set[str]:
         """Those of these users who are on another pod."""
@@ -74,10 +96,10 @@ class Elsewhere:
             return
         try:
             await self._renew(self._store)
-            pods = await self._read(self._store)
+            pods, rooms = await self._read(self._store)
         except RedisDown:
             return
-        before, self._pods = self._pods, pods
+        before, self._pods, self._rooms = self._pods, pods, rooms
         gone: set[str] = set()
         for pod in before.keys() - pods.keys():
             gone |= {user_id for user_id in before[pod] if user_id not in self._mine and not self.online(user_id)}
@@ -88,23 +110,33 @@ class Elsewhere:
         now = int(time.time())
         key = key_of(store.pod)
         store.tell(PODS, "ZADD", PODS, now + LIFE_S, store.pod)
-        if await store.ask(key, "EXPIRE", key, LIFE_S) == 0 and self._mine:
-            # Redis has lost it (a restart, a pause longer than its life): say it all again.
-            flat = [part for pair in self._mine.items() for part in pair]
-            await store.ask(key, "HSET", key, *flat)
+        rooms = {"#" + room_id: count for room_id, count in self._present(MANY).items()}
+        lost = await store.ask(key, "EXPIRE", key, LIFE_S) == 0
+        # Lost after a restart of Redis, or a pause longer than its life: then all is said again.
+        news = {**self._mine, **rooms} if lost else dict(rooms.items() - self._told.items())
+        if news:
+            await store.ask(key, "HSET", key, *(part for pair in news.items() for part in pair))
             await store.ask(key, "EXPIRE", key, LIFE_S)
+        if past := self._told.keys() - rooms.keys():
+            store.tell(key, "HDEL", key, *past)
+        self._told = rooms
 
-    async def _read(self, store: Store) -> dict[str, set[str]]:
+    async def _read(self, store: Store) -> tuple[dict[str, set[str]], dict[str, dict[str, int]]]:
+        """By pod: its users, and how many are present in its rooms."""
         now = int(time.time())
         store.tell(PODS, "ZREMRANGEBYSCORE", PODS, "-inf", now - LIFE_S)
         names = [name.decode() for name in await store.ask(PODS, "ZRANGEBYSCORE", PODS, now, "+inf")]
-        found = {}
+        pods: dict[str, set[str]] = {}
+        rooms: dict[str, dict[str, int]] = {}
         for pod in names:
-            if pod != store.pod:
-                users = {user.decode() for user in await store.ask(key_of(pod), "HKEYS", key_of(pod))}
-                if users:
-                    found[pod] = users
-        return found
+            if pod == store.pod:
+                continue
+            flat = [part.decode() for part in await store.ask(key_of(pod), "HGETALL", key_of(pod))]
+            counts = dict(zip(flat[::2], map(int, flat[1::2]), strict=True))
+            if users := {name for name in counts if not name.startswith("#")}:
+                pods[pod] = users
+                rooms[pod] = {name[1:]: count for name, count in counts.items() if name.startswith("#")}
+        return pods, rooms
 
     async def leave(self) -> None:
         """This pod ends: its users are elsewhere, or nowhere."""

@@ -72,7 +72,8 @@ class Presences:
         return self._registry.online(user_id) or user_id in self._leaving or self._elsewhere.online(user_id)
 
     def _crowded(self, room_id: str) -> bool:
-        return len(self._registry.users_in(room_id)) > CROWD
+        here = self._registry.users_in(room_id)
+        return len(here) > CROWD or len(here) + self._elsewhere.present(room_id, here) > CROWD
 
     # -- here or not
 

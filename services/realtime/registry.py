@@ -106,6 +106,10 @@ class Registry:
         """Connected users who are members of the room, joined or not."""
         return self._members.get(room_id, set())
 
+    def crowds(self, least: int) -> dict[str, int]:
+        """Rooms with at least so many connected members, and how many."""
+        return {room_id: len(users) for room_id, users in self._members.items() if len(users) >= least}
+
     def clients(self, user_id: str) -> list[Client]:
         user = self._users.get(user_id)
         return list(user.clients) if user else []

@@ -218,3 +218,29 @@ async def test_activity_tells_of_rooms_that_moved_on_another_pod(pods, redis):
     hint = await idle.event("activity", 3)
     assert hint["rooms"] == [{"roomId": other, "lastSeq": 1, "mentioned": True}]
     assert here.named("activity") == [] or here.named("activity")[0]["rooms"][0]["mentioned"] is False
+
+
+async def test_a_crowd_is_one_over_all_pods_and_is_told_nothing_of_hints(pods, redis, monkeypatch):
+    monkeypatch.setattr("services.realtime.presence.CROWD", 4)
+    monkeypatch.setattr("services.realtime.elsewhere.MANY", 1)
+    a, b = await two(pods, redis)
+    ann, bob, room, here, there = await meet(a, b)
+    dan, eve, fay = [await b.person() for _ in range(3)]
+    for person in (dan, eve, fay):
+        await ann.post(f"/rooms/{room}/members", {"userId": person.id})
+    for person in (dan, eve):
+        await (await person.native(b)).join(room)
+    await (await bob.native(a)).join(room)  # he is on both pods, and one person
+    await asyncio.sleep(4.5)  # each pod has looked at the other
+    await here.ask("typing", {"roomId": room, "on": True})
+    await there.event("typing", 2, userId=ann.id, on=True)
+    await here.ask("typing", {"roomId": room, "on": False})
+    await there.event("typing", 4, userId=ann.id, on=False)
+    await (await fay.native(b)).join(room)  # the fifth
+    await asyncio.sleep(4.5)
+    before = len(there.named("typing"))
+    await here.ask("typing", {"roomId": room, "on": True})
+    sent = await here.send(room, "still heard")
+    await there.event("message", 2, id=sent["messageId"])
+    await asyncio.sleep(0.3)
+    assert len(there.named("typing")) == before
