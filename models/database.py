@@ -1,13 +1,15 @@
 """Connections, threads and transactions. Knows Postgres; knows nothing of what is asked.
 
 `await db.run(fn, ...)` is one thread hop and one transaction. psycopg2 blocks, so a query on the event loop's thread
-would stop every socket of the pod: it is refused.
+would stop every socket of the pod: it is refused. What needs no thread is `models.direct`.
 """
 
 import asyncio
 import contextlib
 import functools
+import select
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -25,6 +27,10 @@ T = TypeVar("T")
 Row = tuple[Any, ...]
 
 MIGRATION_LOCK = 0x6D617275  # "maru"
+CONNECT_S = 10
+# A plan is made once and kept: made for tables that are still small it would read them whole, and go on so when they are
+# not. Left are nested loops over indexes.
+UNFIT_TO_KEEP = ("enable_seqscan", "enable_bitmapscan", "enable_hashjoin", "enable_mergejoin", "jit")
 LOST = (OperationalError, InterfaceError, psycopg2.OperationalError, psycopg2.InterfaceError)
 
 
@@ -36,13 +42,21 @@ UUID_TEXTS = extensions.new_array_type((2951,), "UUID_TEXTS", UUID_TEXT)
 class Postgres(PostgresqlDatabase):  # type: ignore[misc,unused-ignore]
     def _connect(self) -> Any:
         connection = super()._connect()  # type: ignore[misc]
-        extensions.register_type(UUID_TEXT, connection)
-        extensions.register_type(UUID_TEXTS, connection)
+        register_types(connection)
         return connection
+
+
+def register_types(connection: Any) -> None:
+    extensions.register_type(UUID_TEXT, connection)
+    extensions.register_type(UUID_TEXTS, connection)
 
 
 class DatabaseUnavailable(Exception):
     """Postgres can't be reached, or gave up on the statement. Whether it took effect may be unknown."""
+
+
+def unavailable(error: Exception) -> DatabaseUnavailable:
+    return DatabaseUnavailable(str(error).split("\n")[0])
 
 
 class Sql:
@@ -86,8 +100,9 @@ class Database:
         options += " -c plan_cache_mode=force_generic_plan"
         parsed = parse(url, unquote_password=True, unquote_user=True)
         self._peewee: Any = Postgres(
-            parsed.pop("database"), connect_timeout=10, options=options, application_name="maru", **parsed
+            parsed.pop("database"), connect_timeout=CONNECT_S, options=options, application_name="maru", **parsed
         )
+        self.statement_timeout_s = statement_timeout_s
         self._sql = Sql(self._peewee)
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="sql")
         self._loop_thread: int | None = None
@@ -98,24 +113,31 @@ class Database:
 
         Raises DatabaseUnavailable when Postgres is out of reach; a retry is safe only when `fn` may run twice.
         """
-        done: T = await self._hop(self._transaction, fn, args, kwargs)
+        done: T = await self._hop(functools.partial(self._transaction, fn, args, kwargs))
         return done
 
     async def run_snapshot(self, fn: Callable[Concatenate[Sql, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Like `run`, for several reads that must agree: all see the same moment (REPEATABLE READ, read only)."""
-        done: T = await self._hop(self._snapshot, fn, args, kwargs)
+        done: T = await self._hop(functools.partial(self._snapshot, fn, args, kwargs))
         return done
 
     async def run_bare(self, fn: Callable[Concatenate[Sql, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Like `run`, without a transaction around it: for one statement, or for code with its own BEGIN."""
-        done: T = await self._hop(self._bare, fn, args, kwargs)
+        done: T = await self._hop(functools.partial(self._bare, fn, args, kwargs))
         return done
 
-    async def _hop(self, how: Callable[..., Any], fn: Any, args: Any, kwargs: Any) -> Any:
+    async def connect_direct(self, setup: str) -> Any:
+        """A connection of its own for the loop to drive (`models.direct`): psycopg2's asynchronous kind, ready, with the
+        settings of all others, and `setup` done on it.
+
+        Raises DatabaseUnavailable.
+        """
+        return await self._hop(functools.partial(self._open_direct, setup))
+
+    async def _hop(self, work: Callable[[], Any]) -> Any:
         self._loop_thread = threading.get_ident()
         self.waiting += 1
         try:
-            work = functools.partial(how, fn, args, kwargs)
             return await asyncio.get_running_loop().run_in_executor(self._threads, work)
         finally:
             self.waiting -= 1
@@ -138,6 +160,22 @@ class Database:
         with self._connection():
             return fn(self._sql, *args, **kwargs)
 
+    def _open_direct(self, setup: str) -> Any:
+        """In a thread: libpq asks for the address of a host where it is called, and waits for it."""
+        given = dict(self._peewee.connect_params)
+        given["options"] += "".join(f" -c {what}=off" for what in UNFIT_TO_KEEP)
+        until = time.monotonic() + CONNECT_S
+        try:
+            connection = psycopg2.connect(dbname=self._peewee.database, **given, async_=1)
+            _wait(connection, until)
+            register_types(connection)
+            with connection.cursor() as cursor:
+                cursor.execute(setup)
+                _wait(connection, until)
+        except LOST as error:
+            raise unavailable(error) from error
+        return connection
+
     @contextlib.contextmanager
     def _connection(self) -> Iterator[None]:
         if threading.get_ident() == self._loop_thread:
@@ -150,7 +188,7 @@ class Database:
             # The connection may be half dead: a new one costs milliseconds, a wrong state costs data.
             with contextlib.suppress(Exception):
                 self._peewee.close()
-            raise DatabaseUnavailable(str(error).split("\n")[0]) from error
+            raise unavailable(error) from error
         except BaseException:
             if not self._peewee.is_closed() and self._peewee.connection().closed:
                 self._peewee.close()
@@ -176,6 +214,17 @@ class Database:
     def close(self) -> None:
         """Close what is idle and wait for no thread: one that hangs in a stopped Postgres may never return."""
         self._threads.shutdown(wait=False, cancel_futures=True)
+
+
+def _wait(connection: Any, until: float) -> None:
+    """Until what an asynchronous connection does is done."""
+    while (state := connection.poll()) != extensions.POLL_OK:
+        # Not `select`, which knows descriptors below 1,024 only.
+        ready = select.poll()
+        ready.register(connection.fileno(), select.POLLOUT if state == extensions.POLL_WRITE else select.POLLIN)
+        if not ready.poll(max(0.0, until - time.monotonic()) * 1000):
+            connection.close()
+            raise psycopg2.OperationalError("Postgres does not answer")
 
 
 def placeholders(count: int, width: int) -> str:

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from models import messages, rooms
 from models.database import Sql, flat, placeholders
+from models.direct import Steps
 from models.messages import (
     BEGIN,
     COLUMNS,
@@ -148,11 +149,11 @@ class Claimer(NamedTuple):
 
 
 def append(
-    sql: Sql, batch: Sequence[NewMessage], who_answers: WhoAnswers, claimer: Claimer | None
-) -> tuple[list[Appended], Job | None]:
+    batch: Sequence[NewMessage], who_answers: WhoAnswers, claimer: Claimer | None
+) -> Steps[tuple[list[Appended], Job | None]]:
     """`messages.append`; where it queues exactly one answer, that is claimed in the same transaction, if it can be.
 
-    A lone question's answer begins one transaction and one thread hop earlier. Whether it may be claimed is asked as ever.
+    A lone question's answer begins one transaction earlier. Whether it may be claimed is asked as ever.
     """
     asked: list[Appended] = []
 
@@ -167,8 +168,7 @@ def append(
             *(question.room_id, question.id, limit, answer.id, claimer.owner),
         ]
 
-    sql.prepare(sql.raw(), PREPARED)
-    results, rows = messages.append(sql, batch, who_answers, ending)
+    results, rows = yield from messages.append(batch, who_answers, ending)
     if not rows:
         return results, None
     question, answer = asked[0].message, asked[0].answer

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from models import rooms
 from models.base import new_id
 from models.database import Sql
+from models.direct import Steps
 
 
 class MessageRow(NamedTuple):
@@ -88,76 +89,113 @@ WhoAnswers = Callable[[str, str, bool], str | None]
 PREPARED = {
     "maru_lock": "(uuid[]) as select from room_heads where room_id = any($1) order by room_id for update",
     "maru_look_up": "(uuid[], uuid[], text[], uuid[]) as"
-    " select v.i, h.head, h.last_seq, m.role, u.name, r.name, r.bot::text, k.id, k.seq, k.changed_seq, k.created_at, p.role,"
-    " clock_timestamp() from unnest($1, $2, $3, $4) with ordinality v(room_id, user_id, client_id, reply_to, i)"
+    " select v.i, h.head, h.last_seq, m.role, u.name, r.name, r.bot::text, k.id, k.seq, k.changed_seq, k.created_at,"
+    " case when p.room_id = v.room_id and not p.deleted then p.role end, clock_timestamp()"
+    " from unnest($1, $2, $3, $4) with ordinality v(room_id, user_id, client_id, reply_to, i)"
     " left join room_heads h on h.room_id = v.room_id left join rooms r on r.id = v.room_id"
     " left join members m on m.room_id = v.room_id and m.user_id = v.user_id left join users u on u.id = v.user_id"
     " left join messages k on k.room_id = v.room_id and k.user_id = v.user_id and k.client_id = v.client_id"
-    " left join messages p on p.id = v.reply_to and p.room_id = v.room_id and not p.deleted order by v.i",
+    " left join messages p on p.id = v.reply_to order by v.i",
     "maru_insert": "(uuid[], uuid[], bigint[], bigint[], uuid[], text[], text[], timestamptz[], text[], uuid[], text[],"
     " int[], text[], uuid[]) as insert into messages (id, room_id, seq, changed_seq, user_id, role, content, created_at,"
     " client_id, reply_to, status, attempt, bot_name, asked_by)"
     " select * from unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)",
     "maru_move": "(uuid[], bigint[], bigint[]) as update room_heads h set head = v.head, last_seq = v.last_seq"
     " from unnest($1, $2, $3) v(room_id, head, last_seq) where h.room_id = v.room_id",
+    "maru_send": "(uuid[], uuid[], text[], text[], uuid[], uuid[], uuid[], bool[], text, text) as"
+    " select * from maru_append($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
 }
 # A plan is made once and kept: made for tables that are still small it would scan them, and go on so when they are not.
 BEGIN = "begin; set local enable_seqscan = off; "
-LOOK = BEGIN + "execute maru_lock(%s::uuid[]); execute maru_look_up(%s::uuid[], %s::uuid[], %s::text[], %s::uuid[])"
+# These run on the loop's own connection (`models.direct`), where that is so for good.
+LOOK = "begin; execute maru_lock(%s::uuid[]); execute maru_look_up(%s::uuid[], %s::uuid[], %s::text[], %s::uuid[])"
 WRITE = (
     "execute maru_insert(%s::uuid[], %s::uuid[], %s, %s, %s::uuid[], %s, %s, %s, %s::text[], %s::uuid[], %s, %s::int[],"
     " %s::text[], %s::uuid[]); execute maru_move(%s::uuid[], %s, %s); "
 )
 
+AT_ONCE = "execute maru_send(%s::uuid[], %s::uuid[], %s, %s, %s::uuid[], %s::uuid[], %s::uuid[], %s, %s, %s)"
 
 # What is to happen in the same round trip as the commit: statements that hold it, and their parameters.
 Ending = Callable[[list[Appended]], tuple[str, list[Any]] | None]
 
 
 def append(
-    sql: Sql, batch: Sequence[NewMessage], who_answers: WhoAnswers, ending: Ending = lambda results: None
-) -> tuple[list[Appended], list[Any]]:
-    """Append a batch in one transaction of two round trips, whatever its size. Run it bare: it begins and commits.
+    batch: Sequence[NewMessage], who_answers: WhoAnswers, ending: Ending = lambda results: None
+) -> Steps[tuple[list[Appended], list[Any]]]:
+    """Append a batch in one transaction of two round trips, whatever its size.
 
     Returns what became of each, and the rows that the ending's last statement gave.
 
     1. lock the heads, in id order, so that two pods can't deadlock; then look up, in a new statement and so with a fresh
        snapshot, the heads, known client ids and memberships;
     2. insert what is new, the queued answers with it, move the heads, commit.
-    Raises when the whole batch failed; after a lost connection it may have been committed all the same, and a
+    An error means that the whole batch failed; after a lost connection it may have been committed all the same, and a
     repetition finds its own client ids.
     """
-    cursor = sql.raw()
-    sql.prepare(cursor, PREPARED)
     room_ids = sorted({new.room_id for new in batch})
     rooms_of, users, _, client_ids, replies = (list(column) for column in zip(*batch, strict=True))
-    try:
-        cursor.execute(LOOK, (room_ids, rooms_of, users, client_ids, replies))
-        results, inserts, heads = _number(batch, cursor.fetchall(), who_answers)
-        if not inserts:
-            cursor.execute("commit")
-            return results, []
-        moved = [(room_id, *heads[room_id]) for room_id in room_ids if room_id in heads]
-        values = [
-            (
-                *row[:5],
-                *row[6:12],
-                row.attempt,
-                row.user_name if row.role == "bot" else None,
-                row.asked_by,
-            )
-            for row in inserts
-        ]
-        columns = [list(column) for rows in (values, moved) for column in zip(*rows, strict=True)]
-        more = ending(results)
-        statements, given = more or ("commit", [])
-        cursor.execute(WRITE + statements, columns + given)
-        last = cursor.fetchall() if more else []
-    except BaseException:
-        if not cursor.connection.closed:
-            cursor.execute("rollback")
-        raise
+    found = yield LOOK, (room_ids, rooms_of, users, client_ids, replies)
+    results, inserts, heads = _number(batch, found, who_answers)
+    if not inserts:
+        yield "commit", ()
+        return results, []
+    moved = [(room_id, *heads[room_id]) for room_id in room_ids if room_id in heads]
+    values = [
+        (
+            *row[:5],
+            *row[6:12],
+            row.attempt,
+            row.user_name if row.role == "bot" else None,
+            row.asked_by,
+        )
+        for row in inserts
+    ]
+    columns = [list(column) for rows in (values, moved) for column in zip(*rows, strict=True)]
+    statements, given = ending(results) or ("commit", [])
+    last = yield WRITE + statements, columns + given
     return results, last
+
+
+def append_at_once(
+    batch: Sequence[NewMessage], may_mention: Sequence[bool], default_when: str, default_name: str
+) -> Steps[list[Appended] | None]:
+    """The same in one round trip; None, and nothing is written, where Python has to say whether a bot is mentioned.
+
+    may_mention: whether a bot that answers mentions could be asked by this message. default_when, default_name: of a
+    room's bot whose settings lack them.
+    """
+    ids, answer_ids = [new_id() for _ in batch], [new_id() for _ in batch]
+    columns = [list(column) for column in zip(*batch, strict=True)]
+    found = yield AT_ONCE, (*columns, ids, answer_ids, list(may_mention), default_when, default_name)
+    if not found:
+        return None
+    results: list[Appended] = []
+    for i, (new, row) in enumerate(zip(batch, found, strict=True)):
+        fault, first_i, id_, seq, changed_seq, at, name, bot_name, room_name, bot = row
+        if first_i is not None and first_i <= i:  # that one's place in the batch, counted from 1
+            results.append(Appended(results[first_i - 1].message, duplicate=True))
+        elif fault == "known":
+            known = MessageRow(id_, new.room_id, seq, changed_seq, new.user_id, name, "user", "", at)
+            results.append(Appended(known, duplicate=True))
+        elif fault is not None:
+            results.append(Appended(refused=fault))
+        else:
+            message = MessageRow(
+                id_, new.room_id, seq, changed_seq, new.user_id, name, "user", new.content, at,
+                new.client_id, new.reply_to,
+            )  # fmt: skip
+            answer = _queued(answer_ids[i], message, bot_name, at) if bot_name is not None else None
+            results.append(Appended(message, answer, room_name=room_name, bot=bot))
+    return results
+
+
+def _queued(answer_id: str, question: MessageRow, bot_name: str, at: datetime) -> MessageRow:
+    """The answer to a message, which takes the numbers after the message's own."""
+    return MessageRow(
+        answer_id, question.room_id, question.seq + 1, question.changed_seq + 1, None, bot_name, "bot", "", at,
+        reply_to=question.id, status="queued", attempt=1, asked_by=question.user_id,
+    )  # fmt: skip
 
 
 def _number(
@@ -201,10 +239,7 @@ def _number(
         if bot_name is not None:
             head[0] += 1
             head[1] += 1
-            answer = MessageRow(
-                new_id(), new.room_id, head[1], head[0], None, bot_name, "bot", "", now,
-                reply_to=row.id, status="queued", attempt=1, asked_by=new.user_id,
-            )  # fmt: skip
+            answer = _queued(new_id(), row, bot_name, now)
             inserts.append(answer)
         results.append(Appended(row, answer, room_name=room_name, bot=bot))
     return results, inserts, heads
@@ -228,6 +263,11 @@ def find_by_client(sql: Sql, room_id: str, user_id: str, client_id: str) -> Mess
 def find(sql: Sql, message_id: str) -> MessageRow | None:
     row = sql.row(SELECT + " where m.id = %s", message_id)
     return MessageRow(*row) if row else None
+
+
+def find_steps(message_id: str) -> Steps[MessageRow | None]:
+    rows = yield SELECT + " where m.id = %s", (message_id,)
+    return MessageRow(*rows[0]) if rows else None
 
 
 def readable(sql: Sql, message_id: str, user_id: str) -> tuple[MessageRow, str] | None:

@@ -171,6 +171,7 @@ async def open_services(settings: Settings, *, work: bool = True) -> AsyncIterat
         stack.callback(accounts.close)
         rooms = Rooms(db, settings, registry, presences, changed=access_changed)
         messages = Messages(db, settings, bus, activities, tasks, named=access_changed, shared=shared)
+        stack.callback(messages.close)
         search = Search(db)
         models = Models(settings)
         stack.push_async_callback(models.close)

@@ -19,6 +19,7 @@ from config.settings import Settings
 from models import generations, messages, rooms
 from models.base import new_id
 from models.database import Database, DatabaseUnavailable, Sql
+from models.direct import Direct
 from models.generations import Claimer, Job
 from models.messages import Appended, MessageRow, NewMessage
 from services.accounts import Identity
@@ -42,6 +43,8 @@ from services.tasks import Tasks
 log = logging.getLogger("maru.messages")
 
 MAX_BATCH = 500
+ROOMS_REMEMBERED = 10_000
+DEFAULT = Bot()
 MARKUP = re.compile(r"^\s*(?:#{1,6}\s+|>\s*|[-*+]\s+|\d+[.)]\s+)+|[*_~`]{2,}|`")  # what Markdown would not show
 CLIENT_ID_CHARS = 64
 SERVER_MADE = "server-made-client-id-longer-than-any-client-may-send-"  # 54, and 36 of a UUID
@@ -141,11 +144,16 @@ class Messages:
         self._sends = Limit("sends", settings.sends_per_10s, 10, shared)
         self._queue: list[tuple[NewMessage, asyncio.Future[Appended]]] = []
         self._committing = False
+        self._direct = Direct(db, {**messages.PREPARED, **generations.PREPARED})
+        self._bots: dict[str, str] = {}  # room -> when its bot answered, as last seen
         # The worker beside, if there is one: it may claim a lone answer in the commit of its question.
         self.claimer: Callable[[], Claimer | None] = lambda: None
         self.on_claimed: Callable[[Job], None] = lambda job: None
         self.on_queued: Callable[[list[MessageRow]], None] = lambda answers: None
         self.on_batch: Callable[[int, float], None] = lambda size, seconds: None
+
+    def close(self) -> None:
+        self._direct.close()
 
     # -- send
 
@@ -214,8 +222,7 @@ class Messages:
 
     async def _commit(self, batch: list[tuple[NewMessage, asyncio.Future[Appended]]]) -> None:
         try:
-            new = [new for new, _ in batch]
-            results, job = await self._db.run_bare(generations.append, new, who_answers, self.claimer())
+            results, job = await self._write([new for new, _ in batch])
         except Exception as error:
             if len(batch) == 1:
                 await self._commit_again(batch[0], error)
@@ -229,15 +236,41 @@ class Messages:
                 future.set_result(done)
         self._tell(results, job)
 
+    async def _write(self, batch: list[NewMessage]) -> tuple[list[Appended], Job | None]:
+        """In one round trip, unless it takes two: to claim a lone answer, or to say whether a bot is mentioned.
+
+        What is remembered of rooms' bots only chooses the way; either finds out for itself what is so.
+        """
+        claimer = self.claimer()
+        bots = [self._bots.get(new.room_id) for new in batch]
+        may_mention = ["@" in new.content or new.reply_to is not None for new in batch]
+        claims = claimer is not None and sum(when in ("always", None) for when in bots) == 1
+        if not claims and not any(when == "mention" and may for when, may in zip(bots, may_mention, strict=True)):
+            at_once = messages.append_at_once(batch, may_mention, DEFAULT.when, DEFAULT.name)
+            done = await self._direct.run(at_once)
+            if done is not None:
+                self._remember(done)
+                return done, None
+        results, job = await self._direct.run(generations.append(batch, who_answers, claimer))
+        self._remember(results)
+        return results, job
+
+    def _remember(self, results: list[Appended]) -> None:
+        for done in results:
+            if done.message is not None and not done.duplicate:
+                self._bots[done.message.room_id] = _bot_of(done.bot).when
+        while len(self._bots) > ROOMS_REMEMBERED:
+            del self._bots[next(iter(self._bots))]
+
     async def _commit_again(self, one: tuple[NewMessage, asyncio.Future[Appended]], error: Exception) -> None:
         """Once more after a lost connection: it may have been committed, and is found by its client id then."""
         new, future = one
         if isinstance(error, DatabaseUnavailable):
             try:
-                (done,), job = await self._db.run_bare(generations.append, [new], who_answers, self.claimer())
+                (done,), job = await self._write([new])
                 if done.duplicate and done.message is not None:
                     # Perhaps written by the lost COMMIT, and told to nobody yet; who has it drops it by its number.
-                    row = await self._db.run_bare(messages.find, done.message.id)
+                    row = await self._direct.run(messages.find_steps(done.message.id))
                     if row is not None:
                         self.publish(row)
                         self._bus.nudge("jobs")

@@ -1,12 +1,15 @@
 """Postgres as it fails in production: backends killed in the middle of a commit, a database that stands still."""
 
 import asyncio
+import os
 import random
+import signal
 import time
 
 import psycopg2
 import pytest
 
+from models import direct
 from models.database import Database, DatabaseUnavailable
 from services import container
 from services.errors import Unavailable
@@ -24,6 +27,15 @@ def kill_backends(url):
         (count,) = cursor.fetchone()
     connection.close()
     return count
+
+
+async def insist(db, fn):
+    """Threads whose connection was killed learn of it at the next question."""
+    while True:
+        try:
+            return await db.run_bare(fn)
+        except DatabaseUnavailable:
+            continue
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -57,13 +69,15 @@ async def test_backends_killed_in_commit_lose_and_double_nothing(pods, seed):
 
     killed, *_ = await asyncio.gather(killer(), *(writer(f"w{i}") for i in range(6)))
     assert killed > 0
-    rows = await pod.services.db.run_bare(
-        lambda sql: sql.rows("select client_id, id, seq from messages where user_id is not null order by seq")
+    rows = await insist(
+        pod.services.db,
+        lambda sql: sql.rows("select client_id, id, seq from messages where user_id is not null order by seq"),
     )
     assert {row[0]: row[1] for row in rows} == {key: sent.message_id for key, sent in acked.items()}
     assert len(rows) == 240
-    bots = await pod.services.db.run_bare(
-        lambda sql: sql.rows("select reply_to, count(*) from messages where user_id is null group by 1")
+    bots = await insist(
+        pod.services.db,
+        lambda sql: sql.rows("select reply_to, count(*) from messages where user_id is null group by 1"),
     )
     assert len(bots) == 24 and all(count == 1 for _, count in bots)
     # And every reader gets them all, those too whose COMMIT was answered by nobody.
@@ -94,6 +108,34 @@ async def test_a_statement_that_stands_still_is_given_up_and_the_loop_goes_on(po
     finally:
         blocker.close()
     assert (await ann.call("POST", f"/rooms/{room}/messages", {"text": "x", "clientId": "c"}))[0] == 201
+
+
+async def test_a_backend_that_stops_in_a_send_delays_it_and_doubles_nothing(pods, monkeypatch):
+    monkeypatch.setattr(direct, "GRACE_S", 0.1)
+    pod = await pods.start(statement_timeout_s=0.5)
+    ann = await pod.person()
+    room = await ann.room(when="off")
+    door = await ann.native()
+    await door.join(room)
+    for text in ("first", "second"):  # the first, of a room not seen yet, may go the longer way
+        await door.send(room, text)
+    db = pod.services.db
+    senders = "select pid from pg_stat_activity where query like %s and pid <> pg_backend_pid()"
+    [(pid,)] = await db.run_bare(lambda sql: sql.rows(senders, "%execute maru_send%"))
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        sent = {"text": "third", "clientId": "c"}
+        status, answer = await ann.call("POST", f"/rooms/{room}/messages", sent)
+        assert status == 201
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    # It finds the send in its socket when it wakes, and the client id in its table.
+    while await db.run_bare(lambda sql: sql.row("select from pg_stat_activity where pid = %s", pid)) is not None:
+        await asyncio.sleep(0.01)
+    rows = await db.run_bare(lambda sql: sql.rows("select seq, content, client_id from messages order by seq"))
+    assert [row[:2] for row in rows] == [(1, "first"), (2, "second"), (3, "third")] and rows[2][2] == "c"
+    await door.send(room, "fourth")
+    await door.wait(lambda d: [m["text"] for m in d.messages()] == ["first", "second", "third", "fourth"])
 
 
 async def test_sql_on_the_loops_thread_is_refused(pods):

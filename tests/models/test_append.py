@@ -1,0 +1,168 @@
+"""The two ways of appending, one decided in Python and one in Postgres, held to each other on random batches."""
+
+import json
+import random
+from itertools import count
+
+import pytest
+
+from models import generations, messages, rooms
+from models.base import new_id
+from models.database import Database
+from models.direct import Direct
+from models.messages import NewMessage
+from services.messages import DEFAULT, who_answers
+
+BOTS = [{}, {"when": "always", "name": "Bo"}, {"when": "off"}, {"when": "mention"}, {"when": "mention", "name": "Bo"}]
+ROLES = ["owner", "member", "reader", None]
+TEXTS = ["hi", "hi all", "@maru hi", "ask @BO", "a@b"]
+NOWHERE = len(BOTS)  # a room that is not there
+
+
+@pytest.fixture
+def database(database_url):
+    made = Database(database_url, threads=2)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def direct(io_loop, database):
+    made = Direct(database, {**messages.PREPARED, **generations.PREPARED})
+    yield made
+
+    async def close():
+        made.close()
+
+    io_loop.run_sync(close)
+
+
+class World:
+    """Rooms and people, the same in each copy but for their ids; `names` says what an id stands for."""
+
+    def __init__(self, direct):
+        self.direct = direct
+        self.rooms = [new_id() for _ in [*BOTS, "nowhere"]]
+        self.users = [new_id() for _ in ROLES]
+        self.messages = []
+        self.names = {id_: f"{kind} {n}" for kind in ("rooms", "users") for n, id_ in enumerate(getattr(self, kind))}
+
+    def make(self, sql):
+        for n, user_id in enumerate(self.users):
+            sql.run("insert into users (id, email, name) values (%s, %s, %s)", user_id, user_id, f"name {n}")
+        for room_id, bot in zip(self.rooms, BOTS, strict=False):
+            name = None if bot else "a name"
+            sql.run("insert into rooms (id, name, bot) values (%s, %s, %s)", room_id, name, json.dumps(bot))
+            sql.run("insert into room_heads (room_id) values (%s)", room_id)
+            for user_id, role in zip(self.users, ROLES, strict=True):
+                if role is not None:
+                    rooms.add_member(sql, room_id, user_id, role)
+
+    def batch(self, drawn):
+        """drawn: (room, user, text, client id, number of an earlier message, -1 for one that never was, or None) each."""
+        return [
+            NewMessage(
+                self.rooms[room], self.users[user], text, client_id,
+                None if reply is None else new_id() if reply < 0 else self.messages[reply],
+            )
+            for room, user, text, client_id, reply in drawn
+        ]  # fmt: skip
+
+    async def two_trips(self, batch):
+        results, job = await self.direct.run(generations.append(batch, who_answers, None))
+        assert job is None
+        return results
+
+    async def one_trip(self, batch):
+        may_mention = ["@" in new.content or new.reply_to is not None for new in batch]
+        return await self.direct.run(messages.append_at_once(batch, may_mention, DEFAULT.when, DEFAULT.name))
+
+    async def learn(self, results):
+        """Name the new messages, and see that what was returned is what is kept."""
+        for done in results:
+            for row in (done.message, done.answer):
+                if row is not None and not done.duplicate:
+                    self.names[row.id] = f"message {len(self.messages)}"
+                    self.messages.append(row.id)
+                    assert await self.direct.run(messages.find_steps(row.id)) == row
+
+    def plain(self, results):
+        """Without what differs between copies: ids by their names, no times."""
+
+        def row(kept):
+            if kept is None:
+                return None
+            return {key: self.names.get(value, value) for key, value in kept._asdict().items() if key != "created_at"}
+
+        return [done._replace(message=row(done.message), answer=row(done.answer)) for done in results]
+
+    def rows(self, sql):
+        kept = sql.rows(
+            "select room_id, seq, changed_seq, id, user_id, role, content, client_id, reply_to, status, attempt, bot_name,"
+            " asked_by, deleted from messages where room_id = any(%s::uuid[]) order by room_id, seq",
+            self.rooms,
+        )
+        heads = sql.rows("select room_id, head, last_seq from room_heads where room_id = any(%s::uuid[])", self.rooms)
+        return sorted([tuple(self.names.get(value, value) for value in row) for row in kept + heads], key=repr)
+
+
+def draw(chance, client_ids, known):
+    """A batch; of few client ids, so that many were sent before."""
+    size = chance.choice([1, 1, 1, 2, 3, 6, 12])
+    drawn = []
+    for _ in range(size):
+        reply = chance.choice([None, None, None, -1, *([chance.randrange(known)] * 2 if known else [])])
+        room, user = chance.randrange(len(BOTS) + (chance.random() < 0.2)), chance.choice([0, 0, 1, 1, 2, 3])
+        client_id = f"c{next(client_ids) if chance.random() < 0.6 else chance.randrange(8)}"
+        drawn.append((room, user, chance.choice(TEXTS), client_id, reply))
+    return drawn
+
+
+@pytest.mark.parametrize("seed", range(8))
+async def test_both_ways_of_appending_do_the_same(database, direct, seed):
+    chance, client_ids = random.Random(seed), count(100)
+    one, two = World(direct), World(direct)
+    await database.run(one.make)
+    await database.run(two.make)
+    at_once, left, seen = 0, 0, set()
+    for _ in range(60):
+        drawn = draw(chance, client_ids, len(one.messages))
+        first = one.batch(drawn)
+        before = await database.run_bare(one.rows)
+        results = await one.one_trip(first)
+        if results is None:
+            left += 1
+            undecided = [draft for draft in drawn if draft[0] < NOWHERE and "mention" in BOTS[draft[0]].values()]
+            assert any("@" in text or reply is not None for _, _, text, _, reply in undecided)
+            assert await database.run_bare(one.rows) == before
+            results = await one.two_trips(first)
+        else:
+            at_once += 1
+        expected = await two.two_trips(two.batch(drawn))
+        await one.learn(results)
+        await two.learn(expected)
+        assert one.plain(results) == two.plain(expected)
+        assert await database.run_bare(one.rows) == await database.run_bare(two.rows)
+        seen |= {
+            done.refused or ("duplicate" if done.duplicate else "new", done.answer is not None) for done in results
+        }
+        if chance.random() < 0.2 and one.messages:
+            n = chance.randrange(len(one.messages))
+            for world in (one, two):
+                await database.run(lambda sql, id_: messages.delete(sql, messages.find(sql, id_)), world.messages[n])
+    assert at_once > 20 and left > 5
+    refusals = {"room.not_found", "room.read_only", "message.reply_not_found"}
+    assert seen == {*refusals, ("new", True), ("new", False), ("duplicate", False)}
+
+
+async def test_a_send_is_planned_over_indexes_though_the_tables_are_empty(direct):
+    def steps():
+        rows = yield (
+            "explain execute maru_look_up(%s::uuid[], %s::uuid[], %s::text[], %s::uuid[])",
+            ([new_id()], [new_id()], ["c"], [None]),
+        )
+        return "\n".join(row[0] for row in rows)
+
+    plan = await direct.run(steps())
+    assert "messages_client" in plan and "messages_pkey" in plan
+    assert not any(word in plan for word in ("Seq Scan", "Bitmap", "Hash", "Merge"))
