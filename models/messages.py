@@ -372,6 +372,9 @@ def page(
     limit: int = 50,
 ) -> Page:
     """By seq. before and after are exclusive; around: half on each side with it; none: the newest."""
+    # Places have no gaps, so both ends of a page are known: whatever the plan, no more is read.
+    newest = "m.room_id = %s and m.seq > (select last_seq - %s from room_heads where room_id = %s)"
+    below = "m.room_id = %s and m.seq < %s and m.seq >= (select least(%s, last_seq + 1) - %s from room_heads where room_id = %s)"
     if around is not None:
         older = _run(sql, "m.room_id = %s and m.seq < %s", (room_id, around), "seq desc", limit // 2)
         newer = _run(sql, "m.room_id = %s and m.seq >= %s", (room_id, around), "seq", max(1, limit - limit // 2))
@@ -379,9 +382,9 @@ def page(
     elif after is not None:
         found = _run(sql, "m.room_id = %s and m.seq > %s", (room_id, after), "seq", limit)
     elif before is not None:
-        found = _run(sql, "m.room_id = %s and m.seq < %s", (room_id, before), "seq desc", limit)[::-1]
+        found = _run(sql, below, (room_id, before, before, limit, room_id), "seq desc", limit)[::-1]
     else:
-        found = _run(sql, "m.room_id = %s", (room_id,), "seq desc", limit)[::-1]
+        found = _run(sql, newest, (room_id, limit, room_id), "seq desc", limit)[::-1]
     if found:
         low, high = found[0].seq, found[-1].seq
     elif after is not None:
