@@ -155,6 +155,83 @@ async def test_revocation_holds_on_every_pod(pods, redis, down):
     assert (await bob.call("GET", "/users/me", pod=b))[0] == 401
 
 
+@pytest.mark.parametrize("down", [False, True], ids=["redis up", "redis down"])
+@pytest.mark.parametrize("what", ["disabled", "reader", "deleted"])
+async def test_whatever_takes_rights_away_holds_on_both_doors_of_another_pod_while_events_flow(pods, redis, what, down):
+    a, b = await two(pods, redis, sends_per_10s=0)
+    ann, bob, room, here, there = await meet(a, b)
+    sio = await bob.socketio(b)
+    await sio.join(room)
+    if down:
+        redis.kill()
+        async with asyncio.timeout(10):
+            while a.services.bus.reachable or b.services.bus.reachable:
+                await asyncio.sleep(0.02)
+    limit = 2.0 if down else 1.0
+    over = asyncio.Event()
+
+    async def chatter():
+        said = []
+        while not over.is_set():
+            said.append((time.monotonic(), (await here.send(room, "chatter"))["messageId"]))
+            await asyncio.sleep(0.02)
+        return said
+
+    flow = asyncio.create_task(chatter())
+    await asyncio.sleep(0.2)
+    if what == "disabled":
+        assert (await ann.call("PATCH", f"/admin/users/{bob.id}", {"disabled": True}))[0] == 200
+        for door in (there, sio):
+            assert (await door.end(limit))[0] == 4503
+    elif what == "reader":
+        assert (await ann.call("PATCH", f"/rooms/{room}/members/{bob.id}", {"role": "reader"}))[0] == 200
+        for door in (there, sio):
+            with pytest.raises(Refused, match=r"room\.read_only"):
+                await door.send(room, "x")
+            await door.event("room", limit, id=room, role="reader")
+    else:
+        over.set()
+        await flow
+        assert (await ann.call("DELETE", f"/rooms/{room}"))[0] == 204
+        for door in (there, sio):
+            assert (await door.event("removed", limit, roomId=room))["reason"] == "deleted"
+    done = time.monotonic()
+    await asyncio.sleep(0.3)
+    over.set()
+    said = await flow
+    if what in ("disabled", "deleted"):
+        late = {message_id for at, message_id in said if at > done}
+        for door in (there, sio):
+            assert not late & {m["id"] for m in door.messages()}
+
+
+async def test_a_changed_password_ends_the_other_devices_on_every_pod(pods, redis):
+    a, b = await two(pods, redis)
+    bob = await a.person("Bob")
+    status, other = await b.call("POST", "/auth/login", {"email": bob.email, "password": bob.password})
+    assert status == 200
+    mine, native, sio = await bob.native(b), await b.native(other["token"]), await b.socketio(other["token"])
+    await bob.post("/auth/password", {"oldPassword": bob.password, "newPassword": "another horse"})
+    for door in (native, sio):
+        assert (await door.end(1.0))[0] == 4500
+    assert mine.closed is None
+
+
+async def test_an_answer_is_made_again_and_a_message_edited_from_another_pod(pods, redis, model):
+    a, b = await two(pods, redis, **model.openai)
+    ann, bob, room, here, there = await meet(a, b, when="always")
+    sent = await here.send(room, "?")
+    first = await there.answer_to(sent["messageId"])
+    await there.ask("regenerate", {"messageId": first["id"]})
+    for door in (here, there):
+        await door.event("message", 2, id=first["id"], status="queued", attempt=2)
+        await door.event("message", 5, id=first["id"], status="complete", attempt=2)
+    mine = await ann.native(b)
+    await mine.ask("edit", {"messageId": sent["messageId"], "text": "!"})
+    for door in (here, there):
+        await door.event("message", 1, id=sent["messageId"], text="!")
+
+
 async def test_limits_count_over_all_pods_and_each_for_itself_while_redis_is_away(pods, redis):
     a, b = await two(pods, redis, sends_per_10s=6, max_connections_per_user=4, login_failures_per_15min=4)
     ann, bob, room, here, there = await meet(a, b)
