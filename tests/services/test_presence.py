@@ -31,3 +31,28 @@ async def test_a_second_going_before_the_coming_was_noticed_is_one_going(monkeyp
     await asyncio.sleep(0.1)
     assert sorted(told) == [("a", False), ("b", False)] and faults == []
     assert not presences.online("u")
+
+
+async def test_a_thousand_who_come_back_to_one_room_are_told_to_a_hundred_at_most():
+    class Socket:
+        def __init__(self, user_id):
+            self.user_id = user_id
+
+    async def rooms_of(user_id):
+        return ["room"]
+
+    async def nobody(user_ids):
+        pass
+
+    told = []
+    bus = MemoryBus()
+    bus.listen(lambda room_id, event: told.append(event), lambda what: None)
+    await bus.subscribe("room")
+    registry = Registry(rooms_of)
+    presences = Presences(bus, registry, Elsewhere(None, nobody))
+    for n in range(1000):
+        user_id = f"u{n}"
+        registry.add(Socket(user_id))
+        await registry.load_rooms(user_id)
+        presences.came(user_id)
+    assert len(told) == 100
