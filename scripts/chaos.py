@@ -25,12 +25,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import aiohttp
 import uvloop
+
 from chaos.checker import read, report
 from chaos.faults import Faults
 from chaos.journal import Journal
 from chaos.play import Play
 from chaos.stage import Stage
-
 from models.embedded import EmbeddedPostgres
 
 ADDRESSES = 8

@@ -15,6 +15,7 @@ from typing import Any, cast
 from urllib.parse import parse_qs, urlsplit
 
 import aiohttp
+
 from bench.processes import ROOT, SECRET, environment, family
 
 START_S = 60.0
@@ -31,6 +32,17 @@ def program(name: str) -> str:
     if not found:
         raise SystemExit(f"{name} is needed; scripts/test installs it.")
     return found
+
+
+async def listening(port: int) -> None:
+    """Returns once something takes connections there."""
+    async with asyncio.timeout(START_S):
+        while True:
+            with contextlib.suppress(OSError):
+                _, writer = await asyncio.open_connection("127.0.0.1", port)
+                writer.close()
+                return
+            await asyncio.sleep(0.02)
 
 
 class Process:
@@ -137,41 +149,28 @@ class Redis(Process):
                 writer.close()
 
     async def ready(self) -> None:
-        async with asyncio.timeout(START_S):
-            while True:
-                with contextlib.suppress(OSError):
-                    _, writer = await asyncio.open_connection("127.0.0.1", self.port)
-                    writer.close()
-                    return
-                await asyncio.sleep(0.02)
+        await listening(self.port)
 
 
 class Nginx(Process):
-    def __init__(self, folder: Path, pods: Sequence[Pod]) -> None:
+    """The project's own configuration; only what `site/` holds is this stage's: addresses, the pods' and its own."""
+
+    def __init__(self, folder: Path, ports: Sequence[int]) -> None:
         self.port = free_port()
-        servers = " ".join(f"server 127.0.0.1:{pod.port} max_fails=1 fail_timeout=1s;" for pod in pods)
-        conf = folder / "nginx.conf"
-        conf.write_text(
-            f"""daemon off; worker_processes 1; pid {folder}/nginx.pid; error_log {folder}/nginx-error.log;
-            events {{ worker_connections 4096; }}
-            http {{ access_log off; client_body_temp_path {folder}/t1; proxy_temp_path {folder}/t2;
-              fastcgi_temp_path {folder}/t3; uwsgi_temp_path {folder}/t4; scgi_temp_path {folder}/t5;
-              map $http_upgrade $connection_upgrade {{ default upgrade; "" ""; }}
-              map $arg_sid$http_upgrade $kind {{ default sticky; }}
-              upstream spread {{ least_conn; {servers} }}
-              upstream sticky {{ hash $remote_addr consistent; {servers} }}
-              server {{ listen 127.0.0.1:{self.port};
-                proxy_http_version 1.1; proxy_set_header Upgrade $http_upgrade;
-                proxy_set_header Connection $connection_upgrade; proxy_set_header Host $http_host;
-                proxy_buffering off; proxy_read_timeout 90s; proxy_connect_timeout 2s;
-                location / {{ proxy_pass http://spread; }}
-                location /socket.io/ {{ proxy_pass http://sticky; }} }} }}"""
-        )
-        super().__init__(folder, "nginx", [program("nginx"), "-p", str(folder), "-c", str(conf)])
+        place = folder / "nginx"
+        shutil.copytree(ROOT / "config" / "nginx", place, dirs_exist_ok=True)
+        pods = "".join(f"server 127.0.0.1:{port} max_fails=1 fail_timeout=1s;\n" for port in ports)
+        (place / "site" / "pods.conf").write_text(pods)
+        (place / "site" / "listen.conf").write_text(f"listen 127.0.0.1:{self.port};\n")
+        command = [program("nginx"), "-e", "stderr", "-p", str(place), "-c", str(place / "nginx.conf")]
+        super().__init__(folder, "nginx", command)
 
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
+
+    async def ready(self) -> None:
+        await listening(self.port)
 
 
 class Stage:
@@ -205,7 +204,7 @@ class Stage:
             "PING_TIMEOUT_S": "5", "TRUSTED_PROXIES": "127.0.0.1",
         }  # fmt: skip
         self.pods = [Pod(folder, number, **settings) for number in range(pods)]
-        self.nginx = Nginx(folder, self.pods)
+        self.nginx = Nginx(folder, [pod.port for pod in self.pods])
 
     @property
     def front(self) -> str:
@@ -218,6 +217,7 @@ class Stage:
         for pod in self.pods:
             await pod.ready(http)
         self.nginx.start()
+        await self.nginx.ready()
 
     def postgres_signal(self, number: int) -> None:
         for pid in family(self._postgres_pid):
