@@ -28,6 +28,13 @@ async def two(pods, redis, **settings):
     return a, b
 
 
+async def away(*pods):
+    """Returns once they know that Redis is out of reach."""
+    async with asyncio.timeout(10):
+        while any(pod.services.bus.reachable for pod in pods):
+            await asyncio.sleep(0.02)
+
+
 async def meet(a, b, when="off"):
     ann = await a.person("Ann")
     bob = await a.person("Bob")
@@ -140,9 +147,7 @@ async def test_revocation_holds_on_every_pod(pods, redis, down):
     await sio.join(room)
     if down:
         redis.kill()
-        async with asyncio.timeout(10):
-            while a.services.bus.reachable or b.services.bus.reachable:
-                await asyncio.sleep(0.02)
+        await away(a, b)
     assert (await ann.call("DELETE", f"/rooms/{room}/members/{bob.id}"))[0] == 204
     for door in (there, sio):
         await door.event("removed", limit, roomId=room)
@@ -164,9 +169,7 @@ async def test_whatever_takes_rights_away_holds_on_both_doors_of_another_pod_whi
     await sio.join(room)
     if down:
         redis.kill()
-        async with asyncio.timeout(10):
-            while a.services.bus.reachable or b.services.bus.reachable:
-                await asyncio.sleep(0.02)
+        await away(a, b)
     limit = 2.0 if down else 1.0
     over = asyncio.Event()
 
@@ -256,9 +259,7 @@ async def test_limits_count_over_all_pods_and_each_for_itself_while_redis_is_awa
             await ann.native(pod)
         assert full.value.status == 429
     redis.kill()
-    async with asyncio.timeout(10):
-        while a.services.bus.reachable:
-            await asyncio.sleep(0.02)
+    await away(a)
     with pytest.raises(Refused, match=r"rate\.limited"):
         for i in range(7):  # this pod goes on from what it has counted itself
             await here.send(room, str(i))
