@@ -159,8 +159,9 @@ class Nginx(Process):
         self.port = free_port()
         place = folder / "nginx"
         shutil.copytree(ROOT / "config" / "nginx", place, dirs_exist_ok=True)
-        pods = "".join(f"server 127.0.0.1:{port} max_fails=1 fail_timeout=1s;\n" for port in ports)
-        (place / "site" / "pods.conf").write_text(pods)
+        for name, faults in (("pods.conf", "max_fails=1 fail_timeout=1s"), ("pods-sockets.conf", "max_fails=0")):
+            lines = "".join(f"server 127.0.0.1:{port} {faults};\n" for port in ports)
+            (place / "site" / name).write_text(lines)
         (place / "site" / "listen.conf").write_text(f"listen 127.0.0.1:{self.port};\n")
         command = [program("nginx"), "-e", "stderr", "-p", str(place), "-c", str(place / "nginx.conf")]
         super().__init__(folder, "nginx", command)
