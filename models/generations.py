@@ -9,9 +9,11 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from models import messages, rooms
+from models.base import new_id
 from models.database import Sql, flat, placeholders
 from models.direct import Steps
 from models.messages import (
+    AT_ONCE,
     BEGIN,
     COLUMNS,
     FROM,
@@ -19,9 +21,11 @@ from models.messages import (
     MessageRow,
     NewMessage,
     WhoAnswers,
+    at_once_params,
     find,
     keep_version,
     next_number,
+    queued,
 )
 
 FENCE = " id = %s and attempt = %s and lease_owner = %s and status = 'streaming'"
@@ -92,12 +96,29 @@ PREPARED["maru_job"] = (
     + FROM
     + " where m.id = $4 and m.lease_owner = $5 and m.status = 'streaming'"
 )
+PREPARED["maru_asked"] = (
+    "(uuid, uuid, int, uuid, uuid) as select r.name, r.bot::text, x.* from rooms r cross join lateral ((select false, "
+    + COLUMNS
+    + FROM
+    + " where m.room_id = $1 and m.seq < (select seq from messages where id = $2) and not m.deleted and m.content <> ''"
+    " and m.status in ('complete', 'stopped') order by m.seq desc limit coalesce((r.bot ->> 'contextMessages')::int, $3))"
+    " union all select coalesce(m.lease_owner = $5 and m.status = 'streaming', false), "
+    + COLUMNS
+    + FROM
+    + " where m.id in ($2, $4)) x where r.id = $1"
+)
 CLAIM = (
     BEGIN + "execute maru_lock_room(%(room)s); execute maru_lock_asker(%(id)s);"
     " execute maru_claim(%(id)s, %(owner)s, %(lease)s, %(most)s, %(grace)s)"
 )
 CLAIM_AT_ONCE = (
     "execute maru_lock_asker(%s); execute maru_claim(%s, %s, %s, %s, %s); commit; execute maru_job(%s, %s, %s, %s, %s)"
+)
+# A lone question, from the look-up of who asks to what the prompt needs, in one round trip.
+ASK = (
+    "begin; "
+    + AT_ONCE
+    + "; execute maru_lock_asker(%s); execute maru_claim(%s, %s, %s, %s, %s); commit; execute maru_asked(%s, %s, %s, %s, %s)"
 )
 # What is committed first is seen by what follows, and one round trip is saved.
 HISTORY = "commit; execute maru_history(%(room)s, %(question)s, %(limit)s)"
@@ -179,6 +200,38 @@ def append(
     history = [row for row in found if row.seq < question.seq]
     bot = json.loads(asked[0].bot)
     return results, Job(found[-1], asked[0].room_name, bot, False, history, question)
+
+
+def ask(
+    new: NewMessage, may_mention: bool, default_when: str, default_name: str, claimer: Claimer
+) -> Steps[tuple[Appended, Job | None] | None]:
+    """`append` of one message whose answer this worker would make, in one round trip.
+
+    None where nothing was written: it was sent before, is refused, or Python has to say whether the bot is mentioned;
+    the other ways find out which. An answer that another one goes before is queued and left.
+    """
+    question_id, answer_id = new_id(), new_id()
+    rows = yield (
+        ASK,
+        [
+            *at_once_params([new], [question_id], [answer_id], [may_mention], default_when, default_name),
+            *(answer_id, answer_id, claimer.owner, claimer.lease_s, claimer.per_user, claimer.lease_s * GRACE),
+            *(new.room_id, question_id, claimer.context_of({}), answer_id, claimer.owner),
+        ],
+    )
+    found = sorted(((row[2], MessageRow(*row[3:])) for row in rows), key=lambda pair: pair[1].seq)
+    question = next((message for _, message in found if message.id == question_id), None)
+    if question is None:
+        return None
+    room_name, bot = rows[0][0], rows[0][1]
+    claimed, answer = next(((mine, message) for mine, message in found if message.id == answer_id), (False, None))
+    if answer is None:
+        return Appended(question, None, room_name=room_name, bot=bot), None
+    done = Appended(question, queued(answer_id, question, answer.user_name), room_name=room_name, bot=bot)
+    if not claimed:
+        return done, None
+    history = [message for _, message in found if message.seq < question.seq]
+    return done, Job(answer, room_name, json.loads(bot), False, history, None if question.deleted else question)
 
 
 def forget_pieces(cursor: Any, message: MessageRow) -> bool:

@@ -166,8 +166,7 @@ def append_at_once(
     room's bot whose settings lack them.
     """
     ids, answer_ids = [new_id() for _ in batch], [new_id() for _ in batch]
-    columns = [list(column) for column in zip(*batch, strict=True)]
-    found = yield AT_ONCE, (*columns, ids, answer_ids, list(may_mention), default_when, default_name)
+    found = yield AT_ONCE, at_once_params(batch, ids, answer_ids, may_mention, default_when, default_name)
     if not found:
         return None
     results: list[Appended] = []
@@ -185,15 +184,21 @@ def append_at_once(
                 id_, new.room_id, seq, changed_seq, new.user_id, name, "user", new.content, at,
                 new.client_id, new.reply_to,
             )  # fmt: skip
-            answer = _queued(answer_ids[i], message, bot_name, at) if bot_name is not None else None
+            answer = queued(answer_ids[i], message, bot_name) if bot_name is not None else None
             results.append(Appended(message, answer, room_name=room_name, bot=bot))
     return results
 
 
-def _queued(answer_id: str, question: MessageRow, bot_name: str, at: datetime) -> MessageRow:
+def at_once_params(
+    batch: Sequence[NewMessage], ids: list[str], answer_ids: list[str], may_mention: Sequence[bool], *defaults: str
+) -> list[Any]:
+    return [*(list(column) for column in zip(*batch, strict=True)), ids, answer_ids, list(may_mention), *defaults]
+
+
+def queued(answer_id: str, question: MessageRow, bot_name: str) -> MessageRow:
     """The answer to a message, which takes the numbers after the message's own."""
     return MessageRow(
-        answer_id, question.room_id, question.seq + 1, question.changed_seq + 1, None, bot_name, "bot", "", at,
+        answer_id, question.room_id, question.seq + 1, question.changed_seq + 1, None, bot_name, "bot", "", question.created_at,
         reply_to=question.id, status="queued", attempt=1, asked_by=question.user_id,
     )  # fmt: skip
 
@@ -239,7 +244,7 @@ def _number(
         if bot_name is not None:
             head[0] += 1
             head[1] += 1
-            answer = _queued(new_id(), row, bot_name, now)
+            answer = queued(new_id(), row, bot_name)
             inserts.append(answer)
         results.append(Appended(row, answer, room_name=room_name, bot=bot))
     return results, inserts, heads

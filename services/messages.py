@@ -245,6 +245,13 @@ class Messages:
         bots = [self._bots.get(new.room_id) for new in batch]
         may_mention = ["@" in new.content or new.reply_to is not None for new in batch]
         claims = claimer is not None and sum(when in ("always", None) for when in bots) == 1
+        if claims and claimer is not None and len(batch) == 1:
+            asked = await self._direct.run(
+                generations.ask(batch[0], may_mention[0], DEFAULT.when, DEFAULT.name, claimer)
+            )
+            if asked is not None:
+                self._remember([asked[0]])
+                return [asked[0]], asked[1]
         if not claims and not any(when == "mention" and may for when, may in zip(bots, may_mention, strict=True)):
             at_once = messages.append_at_once(batch, may_mention, DEFAULT.when, DEFAULT.name)
             done = await self._direct.run(at_once)

@@ -166,3 +166,69 @@ async def test_a_send_is_planned_over_indexes_though_the_tables_are_empty(direct
     plan = await direct.run(steps())
     assert "messages_client" in plan and "messages_pkey" in plan
     assert not any(word in plan for word in ("Seq Scan", "Bitmap", "Hash", "Merge"))
+
+
+def finish_all(world):
+    """Running answers end, some without a word."""
+
+    def run(sql):
+        sql.run(
+            "update messages set status = 'complete', content = case when mod(seq, 4) = 0 then '' else 'said' end,"
+            " lease_owner = null, lease_until = null where room_id = any(%s::uuid[]) and status = 'streaming'",
+            world.rooms,
+        )
+
+    return run
+
+
+def plain_job(world, job):
+    if job is None:
+        return None
+    name = world.names.get
+    history = [(name(row.id), row.content) for row in job.history]
+    message = (name(job.message.id), job.message.status, job.message.attempt, job.message.changed_seq)
+    return message, job.room_name, job.bot, job.taken_over, history, name(job.question.id)
+
+
+@pytest.mark.parametrize("seed", range(4))
+async def test_a_lone_question_asked_in_one_trip_is_as_in_two(database, direct, seed):
+    chance, client_ids = random.Random(seed), count(100)
+    one, two = World(direct), World(direct)
+    await database.run(one.make)
+    await database.run(two.make)
+    owners = [new_id(), new_id()]
+    claimers = [generations.Claimer(owner, 10.0, 2, lambda bot: bot.get("contextMessages", 3)) for owner in owners]
+    for world in (one, two):
+        await database.run(lambda sql, room=world.rooms[0]: sql.run(
+            "update rooms set bot = %s where id = %s", json.dumps({"when": "always", "contextMessages": 5}), room
+        ))  # fmt: skip
+    claimed = left = waiting = 0
+    for _ in range(80):
+        (drawn,) = draw(chance, client_ids, len(one.messages))[:1]
+        if chance.random() < 0.5:  # what this way is for
+            drawn = (chance.choice([0, 1]), chance.choice([0, 1]), drawn[2], f"c{next(client_ids)}", None)
+        (new,) = one.batch([drawn])
+        may_mention = "@" in new.content or new.reply_to is not None
+        before = await database.run_bare(one.rows)
+        done = await direct.run(generations.ask(new, may_mention, DEFAULT.when, DEFAULT.name, claimers[0]))
+        if done is None:
+            left += 1
+            assert await database.run_bare(one.rows) == before
+            results, job = await direct.run(generations.append([new], who_answers, claimers[0]))
+        else:
+            results, job = [done[0]], done[1]
+        others, other_job = await direct.run(generations.append(two.batch([drawn]), who_answers, claimers[1]))
+        for world, found in ((one, results), (two, others)):
+            for row in (found[0].message, found[0].answer):
+                if row is not None and not found[0].duplicate:
+                    world.names[row.id] = f"message {len(world.messages)}"
+                    world.messages.append(row.id)
+        assert one.plain(results) == two.plain(others)
+        assert plain_job(one, job) == plain_job(two, other_job)
+        assert await database.run_bare(one.rows) == await database.run_bare(two.rows)
+        claimed += job is not None
+        waiting += job is None and results[0].answer is not None
+        if chance.random() < 0.5:
+            for world in (one, two):
+                await database.run(finish_all(world))
+    assert claimed > 2 and left > 2 and waiting > 2
