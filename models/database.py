@@ -197,6 +197,8 @@ class Database:
     def migrate(self) -> list[str]:
         """Bring the schema up to date. Pods that start together wait for one another. Returns what was applied."""
         with self._connection():
+            # Whoever waits here waits as long as another's migration takes.
+            self._sql.run("set statement_timeout = 0")
             self._sql.rows("select pg_advisory_lock(%s)", MIGRATION_LOCK)
             try:
                 self._peewee.execute_sql("create extension if not exists vector")
@@ -204,6 +206,7 @@ class Database:
                 return list(runner.up())
             finally:
                 self._sql.rows("select pg_advisory_unlock(%s)", MIGRATION_LOCK)
+                self._sql.run("reset statement_timeout")
 
     def unapplied(self, sql: Sql) -> list[str]:
         """Migrations of this program that the database lacks; raises when it does not answer."""
