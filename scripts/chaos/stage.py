@@ -201,7 +201,7 @@ class Stage:
             "DATABASE_THREADS": "4", "ACCESS_TOKEN_S": "86400", "REGISTRATIONS_PER_HOUR": "0", "SENDS_PER_10S": "0",
             "MAX_CONNECTIONS_PER_USER": "0", "LEASE_S": "3", "DRAIN_S": "3", "STALL_TIMEOUT_S": "5",
             "FIRST_TOKEN_TIMEOUT_S": "5", "OPENAI_BASE_URL": f"http://127.0.0.1:{self.model.port}/v1",
-            "OPENAI_API_KEY": "sk-chaos", "OPENAI_MODEL": "m", "MAX_UNSENT_BYTES": "262144", "PING_INTERVAL_S": "5",
+            "OPENAI_API_KEY": "sk-chaos", "OPENAI_MODEL": "m", "PING_INTERVAL_S": "5",
             "PING_TIMEOUT_S": "5", "TRUSTED_PROXIES": "127.0.0.1",
         }  # fmt: skip
         self.pods = [Pod(folder, number, **settings) for number in range(pods)]

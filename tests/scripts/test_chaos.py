@@ -178,18 +178,24 @@ def answer_nothing(journal, rows):
     rows["messages"].remove(an_answer(rows))
 
 
+def pieces(journal, n):
+    """Where pieces of this number stand that somebody got who can't be a slow reader."""
+    slow = {(e["device"], e["conn"]) for e in journal if e["e"] == "stalled" or e.get("door") == "polling"}
+    for place, e in enumerate(journal):
+        if e["e"] == "stream" and e["s"]["n"] == n and (e["device"], e["conn"]) not in slow:
+            yield place
+
+
 def garble_a_piece(journal, rows):
-    piece = next(e for e in journal if e["e"] == "stream" and e["s"]["n"] == 0 and e["conn"] == 1)
-    piece["s"]["token"] += "!"
+    journal[next(pieces(journal, 0))]["s"]["token"] += "!"
 
 
 def lose_a_piece(journal, rows):
-    first = next(e for e in journal if e["e"] == "stream" and e["s"]["n"] == 1)
-    journal.remove(first)
+    del journal[next(pieces(journal, 1))]
 
 
 def repeat_a_piece(journal, rows):
-    place = next(place for place, e in enumerate(journal) if e["e"] == "stream" and e["s"]["n"] == 1)
+    place = next(pieces(journal, 1))
     journal.insert(place, copy.deepcopy(journal[place]))
 
 
