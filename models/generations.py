@@ -227,7 +227,9 @@ def ask(
     claimed, answer = next(((mine, message) for mine, message in found if message.id == answer_id), (False, None))
     if answer is None:
         return Appended(question, None, room_name=room_name, bot=bot), None
-    done = Appended(question, queued(answer_id, question, answer.user_name), room_name=room_name, bot=bot)
+    # Read after the commit: the question may have been edited already, and then its number is no longer beside the answer's.
+    told = queued(answer_id, question, answer.user_name)._replace(changed_seq=answer.changed_seq - claimed)
+    done = Appended(question, told, room_name=room_name, bot=bot)
     if not claimed:
         return done, None
     history = [message for _, message in found if message.seq < question.seq]
