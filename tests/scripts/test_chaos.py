@@ -62,8 +62,11 @@ def sent(journal, rows):
     raise AssertionError("nothing was sent")
 
 
-def events(journal):
-    """Two events that follow one another on one connection in one room, as places in the journal."""
+def events(journal, newest=None):
+    """Two events that follow one another on one connection in one room, as places in the journal.
+
+    The first is the newest form of its message, when ``newest`` says which change that is.
+    """
     last = {}
     for place, e in enumerate(journal):
         if e["e"] in ("joined", "closed", "removed"):
@@ -72,7 +75,10 @@ def events(journal):
             key = (e["device"], e["conn"], e["m"]["roomId"])
             if key in last and journal[last[key]]["m"]["id"] != e["m"]["id"] and e["m"]["role"] == "user":
                 return last[key], place
-            last[key] = place
+            if newest is None or newest[e["m"]["id"]] == e["m"]["changedSeq"]:
+                last[key] = place
+            else:
+                last.pop(key, None)
     raise AssertionError("nothing was delivered")
 
 
@@ -119,15 +125,25 @@ def deliver_twice(journal, rows):
 
 
 def deliver_once_less(journal, rows):
-    one, _ = events(journal)
+    """Of a change that no later one of the same message replaced, on any connection."""
+    one, _ = events(journal, {m["id"]: m["changedSeq"] for m in rows["messages"]})
     del journal[one]
 
 
 def stop_early(journal, rows):
-    """Nothing more reaches one device on its last connection."""
-    settled = next(e for e in journal if e["e"] == "settled" and e["rooms"])
-    last = [e for e in journal if e["e"] == "message" and e["device"] == settled["device"]][-1]
-    journal.remove(last)
+    """The last change of a room does not reach one device, which doesn't join again."""
+    rooms = {e["device"]: e["rooms"] for e in journal if e["e"] == "settled"}
+    done = set()
+    for place in range(len(journal) - 1, -1, -1):
+        e = journal[place]
+        if e["e"] == "joined":
+            done.add((e["device"], e["room"]))
+        elif e["e"] == "message":
+            room = e["m"]["roomId"]
+            if room in rooms.get(e["device"], ()) and (e["device"], room) not in done:
+                del journal[place]
+                return
+    raise AssertionError("nothing was delivered")
 
 
 def show_a_stranger(journal, rows):
@@ -179,10 +195,17 @@ def answer_nothing(journal, rows):
 
 
 def pieces(journal, n):
-    """Where pieces of this number stand that somebody got who can't be a slow reader."""
+    """Where pieces of this number stand that somebody got who can't be a slow reader, and who saw the end as well."""
     slow = {(e["device"], e["conn"]) for e in journal if e["e"] == "stalled" or e.get("door") == "polling"}
+    ended = {
+        (e["device"], e["conn"], e["m"]["id"], e["m"]["attempt"])
+        for e in journal
+        if e["e"] == "message" and e["m"]["status"] == "complete" and e["m"]["role"] == "bot"
+    }
     for place, e in enumerate(journal):
-        if e["e"] == "stream" and e["s"]["n"] == n and (e["device"], e["conn"]) not in slow:
+        if e["e"] != "stream" or e["s"]["n"] != n or (e["device"], e["conn"]) in slow:
+            continue
+        if (e["device"], e["conn"], e["s"]["messageId"], e["s"]["attempt"]) in ended:
             yield place
 
 
