@@ -8,6 +8,7 @@ import json
 import secrets
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from zoneinfo import ZoneInfo
 
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -30,6 +31,7 @@ class Settings(BaseSettings):
     database_threads: int = Field(8, ge=1, le=64, description="Threads, and so connections, that run SQL.")
     statement_timeout_s: float = Field(15.0, gt=0, le=600, description="A statement that runs longer is given up.")
     redis_url: SecretStr | None = Field(None, description="Redis for many pods; unset: one pod.")
+    time_zone: str = Field("UTC", description="Zone of the days that people search for.")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level that is logged.")
 
     jwt_secret: SecretStr | None = Field(None, description="HS256 key, 32 bytes or more; made when embedded.")
@@ -56,7 +58,19 @@ class Settings(BaseSettings):
     )
     fallback_models: Words = Field((), description="`provider:model` tried in turn when one fails before a word.")
     embedding_base_url: str | None = Field(None, description="OpenAI-compatible embeddings endpoint, with /v1.")
-    embedding_model: str | None = Field(None, description="Model for embeddings; unset: none.")
+    embedding_api_key: SecretStr | None = Field(None, description="Key for embeddings; unset: OPENAI_API_KEY.")
+    embedding_model: str | None = Field(
+        None,
+        min_length=1,
+        max_length=200,
+        description="Model for embeddings, or `local:` and a folder or package; unset: none.",
+    )
+    embedding_weights: Words = Field((), description="`model=0.3`: the share of meaning in hybrid search, 0 to 1.")
+    retrieval: bool = Field(True, description="Give the bot what was said before, found by search.")
+    retrieval_scope: Literal["readers", "room"] = Field(
+        "readers", description="From all rooms that every reader of a room may read, or from that room only."
+    )
+    retrieval_tokens: int = Field(2_000, ge=0, description="Most of a prompt that retrieved messages take, tokens.")
     first_token_timeout_s: float = Field(60.0, gt=0, description="Wait for an answer's first piece, seconds.")
     stall_timeout_s: float = Field(30.0, gt=0, description="Wait for a next piece, seconds.")
     provider_retries: int = Field(2, ge=0, le=10, description="New tries after 429, 5xx, lost connections.")
@@ -84,7 +98,7 @@ class Settings(BaseSettings):
     drain_s: float = Field(10.0, ge=0, description="Time that running answers get at a stop, seconds.")
     drain_grace_s: float = Field(0.0, ge=0, description="Wait after readyz says 503, before sockets close.")
 
-    @field_validator("allowed_origins", "trusted_proxies", "fallback_models", mode="before")
+    @field_validator("allowed_origins", "trusted_proxies", "fallback_models", "embedding_weights", mode="before")
     @classmethod
     def _split(cls, value: Any) -> Any:
         if isinstance(value, str):
@@ -98,6 +112,28 @@ class Settings(BaseSettings):
 
         for word in value:
             ip_network(word, strict=False)
+        return value
+
+    @field_validator("time_zone")
+    @classmethod
+    def _zone(cls, value: str) -> str:
+        try:
+            ZoneInfo(value)
+        except (ValueError, OSError, KeyError):
+            raise ValueError(f"{value!r} is no time zone") from None
+        return value
+
+    @field_validator("embedding_weights")
+    @classmethod
+    def _weights(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for word in value:
+            model, _, weight = word.rpartition("=")
+            try:
+                right = bool(model) and 0 <= float(weight) <= 1
+            except ValueError:
+                right = False
+            if not right:
+                raise ValueError(f"{word!r} is not `model=` and a number from 0 to 1")
         return value
 
     @field_validator("fallback_models")
@@ -127,6 +163,10 @@ class Settings(BaseSettings):
         elif self.jwt_private_key is None or self.jwt_public_key is None:
             raise ValueError(f"JWT_PRIVATE_KEY and JWT_PUBLIC_KEY: needed for {self.jwt_algorithm}")
         return self
+
+    @property
+    def zone(self) -> ZoneInfo:
+        return ZoneInfo(self.time_zone)
 
 
 def load_settings(**overrides: Any) -> Settings:

@@ -5,6 +5,7 @@ the removed one can still slip in.
 """
 
 import json
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -127,8 +128,34 @@ def name_if_unnamed(sql: Sql, room_id: str, name: str) -> bool:
     return bool(named)
 
 
+def readable(sql: Sql, user_id: str, ids: Sequence[str]) -> list[str]:
+    """Which of these rooms somebody may read."""
+    found = sql.rows("select room_id from members where user_id = %s and room_id = any(%s::uuid[])", user_id, list(ids))
+    return [row[0] for row in found]
+
+
+def names(sql: Sql, room_id: str, limit: int) -> tuple[list[str], int]:
+    """(names of the members who came first, how many others there are)"""
+    found = sql.rows(
+        "select u.name, x.count from (select user_id, count(*) over () as count, joined_at from members where room_id = %s"
+        " order by joined_at, user_id limit %s) x join users u on u.id = x.user_id order by x.joined_at, x.user_id",
+        room_id,
+        limit,
+    )
+    return [row[0] for row in found], (found[0][1] - len(found) if found else 0)
+
+
+def names_of(sql: Sql, ids: Sequence[str]) -> dict[str, str]:
+    if not ids:
+        return {}
+    found = sql.rows("select id, coalesce(name, '') from rooms where id = any(%s::uuid[])", list(ids))
+    return {row[0]: row[1] for row in found}
+
+
 def delete(sql: Sql, room_id: str) -> None:
     """The room and all that was said in it. The caller holds the head."""
+    sql.run("delete from search_messages where room_id = %s", room_id)
+    sql.run("delete from message_vectors where room_id = %s", room_id)
     sql.run("delete from rooms where id = %s", room_id)
     access.append(sql, "room_deleted", room_id=room_id)
 

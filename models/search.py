@@ -1,11 +1,19 @@
-"""Messages that hold all of some terms, newest first, in rooms that the asker may read: permission is part of the query."""
+"""The index of words: rows of terms and weights, how common each term is, and what is not in it yet.
 
+Knows rows and numbers; knows no words (`services.terms` does). Permission is part of each query: everything begins with
+`scope`, the rooms that the asker may read, in the same snapshot.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from models.base import like
 from models.database import Sql
 from models.messages import COLUMNS, FROM, MessageRow
+
+DIMENSIONS = 1_000_000_000
+ENDED = "('complete', 'stopped', 'failed')"
 
 
 class Where(NamedTuple):
@@ -15,17 +23,188 @@ class Where(NamedTuple):
     until: datetime | None = None
 
 
-def find(
-    sql: Sql, asker_id: str, terms: list[str], where: Where, before: tuple[datetime, str] | None, limit: int
+class Room(NamedTuple):
+    """head: its last change; done: the last one that is in the index. messages: about how many."""
+
+    id: str
+    head: int
+    done: int
+    messages: int
+
+
+class Found(NamedTuple):
+    """A message by its place, with its score."""
+
+    room_id: str
+    seq: int
+    score: float
+
+
+class Totals(NamedTuple):
+    messages: int
+    length: int
+
+
+# -- asking
+
+
+def scope(sql: Sql, asker_id: str, room_id: str | None) -> list[Room]:
+    """The rooms that somebody may read; of these only `room_id`, if given."""
+    return _rooms(
+        sql, "x.user_id = %s" + (" and x.room_id = %s" if room_id else ""), asker_id, *filter(None, [room_id])
+    )
+
+
+def shared(sql: Sql, room_id: str) -> list[Room]:
+    """The rooms that every reader of this one may read, itself among them; only those whose bot remembers."""
+    return _rooms(
+        sql,
+        "x.user_id = (select user_id from members where room_id = %s order by joined_at, user_id limit 1)"
+        " and (x.room_id = %s or coalesce((select (r.bot ->> 'retrieval')::boolean from rooms r where r.id = x.room_id), true)"
+        " and not exists (select from members a where a.room_id = %s and not exists ("
+        "  select from members b where b.room_id = x.room_id and b.user_id = a.user_id)))",
+        room_id,
+        room_id,
+        room_id,
+    )
+
+
+def _rooms(sql: Sql, condition: str, *params: Any) -> list[Room]:
+    found = sql.rows(
+        "select x.room_id, h.head, coalesce(s.done, 0), h.last_seq from members x join room_heads h using (room_id)"
+        " left join search_rooms s using (room_id) where " + condition,
+        *params,
+    )
+    return [Room(*row) for row in found]
+
+
+def frequencies(sql: Sql, numbers: Sequence[int]) -> tuple[Totals, dict[int, int]]:
+    """How many messages there are, and how many of them have each term."""
+    found = sql.rows(
+        "select null::int, messages, length from search_totals"
+        " union all select term, messages, 0 from search_terms where term = any(%s)",
+        list(numbers),
+    )
+    totals = next(Totals(row[1], row[2]) for row in found if row[0] is None)
+    return totals, {row[0]: row[1] for row in found if row[0] is not None}
+
+
+def alike(sql: Sql, deletions: Iterable[int]) -> list[tuple[str, int]]:
+    """(word, in how many messages) of the words that share a deletion."""
+    found = sql.rows(
+        "select word, messages from search_terms where deletions && %s and messages > 0 order by messages desc limit 200",
+        list(deletions),
+    )
+    return [(row[0], row[1]) for row in found]
+
+
+def best(
+    sql: Sql,
+    rooms: Sequence[Room],
+    keys: Sequence[int],
+    where: Where,
+    author: int | None,
+    any_of: Sequence[int],
+    weights: dict[int, float],
+    phrases: Sequence[str],
+    beside: Mapping[int, float],
+    limit: int,
+) -> list[Found]:
+    """The messages that have one of these terms, by the inner product of their weights with these, best first.
+
+    keys: the terms of the rooms, in their order; none: the rooms are told apart afterwards. author: the term of
+    `where.user_id`. any_of empty: all of the rooms. phrases: LIKE patterns of what the text must hold as it is.
+    beside: by steps from a message, the share of the score there that it is given, less the better its own is.
+    """
+    conditions = ["s.room_id = any(%s::uuid[])"]
+    params: list[Any] = [[room.id for room in rooms]]
+    for numbers in (keys, any_of):
+        if numbers:
+            conditions.append("s.terms && %s::int[]")
+            params.append(list(numbers))
+    if author is not None:
+        conditions.append("s.terms @> %s::int[] and s.user_id = %s")
+        params += [[author], where.user_id]
+    for column, value in (("s.created_at >= %s", where.since), ("s.created_at < %s", where.until)):
+        if value is not None:
+            conditions.append(column)
+            params.append(value)
+    table = "search_messages s"
+    if phrases:
+        table += " join messages m on m.room_id = s.room_id and m.seq = s.seq"
+        for phrase in phrases:
+            conditions.append("lower(m.content) like %s")
+            params.append(phrase)
+    shares = [
+        f"{share} * coalesce(sum(score) over (w range between {abs(step)} {side} and {abs(step)} {side}), 0)"
+        for step, share in beside.items()
+        for side in ("preceding" if step < 0 else "following",)
+    ]
+    gain = f"(1 - score / max(score) over ()) * ({' + '.join(shares)})" if shares else "0"
+    # Postgres thinks little of the work of comparing arrays and would read a table of tens of thousands whole.
+    if any_of:
+        sql.run("set local enable_seqscan = off")
+    found = sql.rows(
+        "select room_id::text, seq, score + gain from ("
+        f" select room_id, seq, score, {gain} as gain from ("
+        f"  select s.room_id, s.seq, -(s.weights <#> %s::sparsevec) as score from {table} where "
+        + " and ".join(conditions)
+        + "  offset 0) own where score > 0 window w as (partition by room_id order by seq)) total"
+        " order by score + gain desc, seq desc limit %s",
+        sparse(weights),
+        *params,
+        limit,
+    )
+    return [Found(*row) for row in found]
+
+
+def not_indexed(
+    sql: Sql, rooms: Sequence[Room], where: Where, pattern: str, days: Sequence[str], limit: int
 ) -> list[MessageRow]:
-    """terms: lower-case, none empty. before: time and id of the last one of the page before."""
-    conditions = ["x.user_id = %s", "not m.deleted", "m.content <> ''"]
-    params: list[Any] = [asker_id]
-    for term in terms:
-        conditions.append("lower(m.content) like %s")
-        params.append(f"%{like(term)}%")
+    """What was written since the rooms were indexed and has something of this pattern, newest first.
+
+    pattern: a regular expression for the text or the author's name; empty for all. days: `YYYY-MM-DD` (UTC).
+    """
+    behind = [room for room in rooms if room.head > room.done]
+    if not behind:
+        return []
+    conditions, params = _conditions(where)
+    if pattern or days:
+        conditions.append(
+            "(m.content ~* %s or coalesce(u.name, m.bot_name) ~* %s or to_char(m.created_at, 'YYYY-MM-DD') ~ any(%s))"
+        )
+        params += [pattern or "$a", pattern or "$a", list(days)]
+    found = sql.rows(
+        f"select {COLUMNS} from unnest(%s::uuid[], %s::bigint[]) v(room_id, done)"
+        " join messages m on m.room_id = v.room_id and m.changed_seq > v.done left join users u on u.id = m.user_id"
+        f" where m.status in {ENDED} and " + " and ".join(conditions) + " order by m.created_at desc limit %s",
+        [room.id for room in behind],
+        [room.done for room in behind],
+        *params,
+        limit,
+    )
+    return [MessageRow(*row) for row in found]
+
+
+def containing(sql: Sql, rooms: Sequence[Room], where: Where, texts: Sequence[str], among: int) -> list[MessageRow]:
+    """Messages that hold all of these texts as they are, of the last `among` ones, newest first."""
+    conditions, params = _conditions(where)
+    found = sql.rows(
+        f"select {COLUMNS} from (select * from messages where room_id = any(%s::uuid[]) order by created_at desc limit %s) m"
+        " left join users u on u.id = m.user_id where m.content like all(%s) and " + " and ".join(conditions)
+        + f" and m.status in {ENDED} order by m.created_at desc limit 1000",
+        [room.id for room in rooms],
+        among,
+        list(texts),
+        *params,
+    )  # fmt: skip
+    return [MessageRow(*row) for row in found]
+
+
+def _conditions(where: Where) -> tuple[list[str], list[Any]]:
+    conditions = ["not m.deleted", "m.content <> ''"]
+    params: list[Any] = []
     for column, value in (
-        ("m.room_id = %s", where.room_id),
         ("m.user_id = %s", where.user_id),
         ("m.created_at >= %s", where.since),
         ("m.created_at < %s", where.until),
@@ -33,14 +212,167 @@ def find(
         if value is not None:
             conditions.append(column)
             params.append(value)
-    if before is not None:
-        conditions.append("(m.created_at, m.id) < (%s, %s)")
-        params += before
+    return conditions, params
+
+
+def read(sql: Sql, places: Sequence[tuple[str, int]]) -> dict[tuple[str, int], MessageRow]:
+    """The messages at these places, (room, seq), as they are now; not those that can't be found any more."""
     found = sql.rows(
-        f"select {COLUMNS} {FROM} join members x on x.room_id = m.room_id where "
-        + " and ".join(conditions)
-        + " order by m.created_at desc, m.id desc limit %s",
-        *params,
+        f"select {COLUMNS} from unnest(%s::uuid[], %s::bigint[]) v(room_id, seq)"
+        " join messages m on m.room_id = v.room_id and m.seq = v.seq left join users u on u.id = m.user_id"
+        f" where not m.deleted and m.content <> '' and m.status in {ENDED}",
+        [place[0] for place in places],
+        [place[1] for place in places],
+    )
+    return {(row.room_id, row.seq): row for row in (MessageRow(*row) for row in found)}
+
+
+# -- indexing
+
+
+class Entry(NamedTuple):
+    """A message as the index keeps it. terms: those of its room and author too. words: Latin word -> its deletions."""
+
+    terms: list[int]
+    weights: dict[int, float]
+    length: int
+    words: dict[int, tuple[str, list[int]]]
+
+
+def behind(sql: Sql, limit: int) -> list[str]:
+    """Rooms with changes that are not in the index."""
+    found = sql.rows(
+        "select h.room_id from room_heads h left join search_rooms s using (room_id)"
+        " where h.head > coalesce(s.done, 0) limit %s",
         limit,
     )
-    return [MessageRow(*row) for row in found]
+    return [row[0] for row in found]
+
+
+def index(sql: Sql, room_id: str, limit: int, entry_of: Callable[[MessageRow, Totals], Entry]) -> tuple[int, bool]:
+    """Take the next changes of a room into the index, in one transaction: (how many, whether there are more).
+
+    (0, False) when another pod is at it, or there is nothing.
+    """
+    sql.run("insert into search_rooms (room_id) select id from rooms where id = %s on conflict do nothing", room_id)
+    row = sql.row("select done from search_rooms where room_id = %s for update skip locked", room_id)
+    if row is None:
+        return 0, False
+    found = sql.rows(
+        f"select {COLUMNS} {FROM} where m.room_id = %s and m.changed_seq > %s order by m.changed_seq limit %s",
+        room_id,
+        row[0],
+        limit,
+    )
+    if not found:
+        return 0, False
+    rows = [MessageRow(*row) for row in found]
+    totals = frequencies(sql, [])[0]
+    entries = [(row, entry_of(row, totals)) for row in rows if worth_finding(row)]
+    counts: Counter[int] = Counter()
+    gone = forget(sql, room_id, [row.seq for row in rows])
+    counts.subtract(gone.counts)
+    words: dict[int, tuple[str, list[int]]] = {}
+    for _, entry in entries:
+        counts.update(entry.weights.keys())
+        words.update(entry.words)
+    if entries:
+        sql.run(
+            "insert into search_messages (room_id, seq, user_id, created_at, terms, weights)"
+            " select %s, v.a, v.b, v.c, v.d::int[], v.e::sparsevec"
+            " from unnest(%s::bigint[], %s::uuid[], %s::timestamptz[], %s::text[], %s::text[]) v(a, b, c, d, e)",
+            room_id,
+            [row.seq for row, _ in entries],
+            [row.user_id for row, _ in entries],
+            [row.created_at for row, _ in entries],
+            ["{" + ",".join(map(str, entry.terms)) + "}" for _, entry in entries],
+            [sparse(entry.weights) for _, entry in entries],
+        )
+    count(sql, counts, words)
+    add = sum(entry.length for _, entry in entries)
+    if gone.messages:
+        _add(sql, -gone.messages, None)
+    _add(sql, len(entries), add)
+    sql.run("update search_rooms set done = %s where room_id = %s", rows[-1].changed_seq, room_id)
+    return len(rows), len(rows) == limit
+
+
+def worth_finding(row: MessageRow) -> bool:
+    return not row.deleted and bool(row.content) and row.status not in ("queued", "streaming")
+
+
+def count(sql: Sql, counts: dict[int, int], words: dict[int, tuple[str, list[int]]]) -> None:
+    """Keep how common terms are. In their order, so that two pods can't deadlock."""
+    changed = sorted((term, by) for term, by in counts.items() if by)
+    if not changed:
+        return
+    terms = [term for term, _ in changed]
+    known = {
+        row[0] for row in sql.rows("select term from search_terms where term = any(%s) order by term for update", terms)
+    }
+    old = [(term, by) for term, by in changed if term in known]
+    new = [(term, by) for term, by in changed if term not in known and by > 0]
+    if old:
+        sql.run(
+            "update search_terms t set messages = greatest(0, t.messages + v.by)"
+            " from unnest(%s::int[], %s::int[]) v(term, by) where t.term = v.term",
+            [term for term, _ in old],
+            [by for _, by in old],
+        )
+    if new:
+        spelled = [words.get(term) for term, _ in new]
+        sql.run(
+            "insert into search_terms (term, messages, word, deletions)"
+            " select v.term, v.by, v.word, v.deletions::int[] from unnest(%s::int[], %s::int[], %s::text[], %s::text[])"
+            " v(term, by, word, deletions) order by v.term"
+            " on conflict (term) do update set messages = search_terms.messages + excluded.messages",
+            [term for term, _ in new],
+            [by for _, by in new],
+            [word[0] if word else None for word in spelled],
+            ["{" + ",".join(map(str, word[1])) + "}" if word else None for word in spelled],
+        )
+
+
+class Gone(NamedTuple):
+    """What left the index: how many messages, how many of them had each word."""
+
+    messages: int
+    counts: Counter[int]
+
+
+def forget(sql: Sql, room_id: str, seqs: Sequence[int]) -> Gone:
+    """Take messages out of the index. The caller sees to it that they are counted out (`uncount`)."""
+    gone = sql.rows(
+        "delete from search_messages where room_id = %s and seq = any(%s::bigint[]) returning weights::text",
+        room_id,
+        list(seqs),
+    )
+    had = Counter(int(pair.split(":")[0]) for row in gone for pair in row[0][1 : row[0].index("}")].split(",") if pair)
+    return Gone(len(gone), had)
+
+
+def uncount(sql: Sql, gone: Gone) -> None:
+    counts: Counter[int] = Counter()
+    counts.subtract(gone.counts)
+    count(sql, counts, {})
+    _add(sql, -gone.messages, None)
+
+
+def _add(sql: Sql, messages: int, length: int | None) -> None:
+    """length None: that of as many average ones."""
+    sql.run(
+        "update search_totals set messages = greatest(0, messages + %s),"
+        " length = greatest(0, length + coalesce(%s, length * %s / greatest(messages, 1)))",
+        messages,
+        length,
+        messages,
+    )
+
+
+def sparse(weights: dict[int, float]) -> str:
+    """pgvector's text for it."""
+    return (
+        "{"
+        + ",".join([f"{term}:{weight:.4g}" for term, weight in sorted(weights.items()) if weight])
+        + f"}}/{DIMENSIONS}"
+    )

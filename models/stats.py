@@ -1,5 +1,6 @@
 """What administrators count: rooms, messages, tokens; and the audit log of what they did themselves."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Literal, NamedTuple
 
@@ -85,6 +86,17 @@ def by(sql: Sql, what: By, since: datetime, until: datetime, limit: int = 1000) 
         limit,
     )
     return [Line(row[0], row[1], int(row[2]), int(row[3]), int(row[4]), int(row[5])) for row in found]
+
+
+def spend_embedding(sql: Sql, model: str, spent: Sequence[tuple[str, int]]) -> None:
+    """Tokens that a model of meaning cost, by room."""
+    sql.run(
+        "insert into usage (room_id, provider, model, input_tokens, output_tokens, estimated)"
+        " select v.room, 'embedding', %s, v.tokens, 0, false from unnest(%s::uuid[], %s::int[]) v(room, tokens)",
+        model,
+        [room_id for room_id, _ in spent],
+        [tokens for _, tokens in spent],
+    )
 
 
 def audit(sql: Sql, user_id: str, action: str, target: str) -> None:

@@ -41,6 +41,7 @@ def main() -> int:
             _install("requirements.txt", ["requirements.txt"])
             if tests:
                 _install("requirements-dev.txt", ["requirements.txt", "requirements-dev.txt"])
+                _install("requirements-local.txt", ["requirements.txt", "requirements-local.txt"])
             _browser_libraries(tests)
     except Fault as fault:
         print(f"maru: {fault}", file=sys.stderr)

@@ -22,6 +22,7 @@ from models.embedded import EmbeddedPostgres, running_url
 from services.access import AccessWatch
 from services.accounts import Accounts
 from services.generation import Generation
+from services.indexer import Indexer
 from services.llm.registry import Models
 from services.messages import Messages
 from services.metrics import Counts
@@ -33,11 +34,13 @@ from services.realtime.presence import Presences
 from services.realtime.redis_bus import RedisBus
 from services.realtime.registry import Registry
 from services.realtime.sockets import Sockets
+from services.retrieval import Retrieval
 from services.rooms import Rooms
 from services.search import Search
 from services.source import Rows
 from services.tasks import Tasks
 from services.tokens import Tokens
+from services.vectors import Vectors
 
 log = logging.getLogger("maru")
 
@@ -62,6 +65,9 @@ class Services:
     rooms: Rooms
     messages: Messages
     search: Search
+    indexer: Indexer
+    vectors: Vectors
+    retrieval: Retrieval
     models: Models
     generation: Generation
     counts: Counts
@@ -174,13 +180,23 @@ async def open_services(settings: Settings, *, work: bool = True) -> AsyncIterat
         rooms = Rooms(db, settings, registry, presences, changed=access_changed)
         messages = Messages(db, settings, bus, activities, tasks, named=access_changed, shared=shared)
         stack.callback(messages.close)
-        search = Search(db)
+        vectors = Vectors(db, settings)
+        stack.push_async_callback(vectors.close)
+        search = Search(db, vectors, settings.zone)
+        indexer = Indexer(db, settings.zone)
         models = Models(settings)
         stack.push_async_callback(models.close)
-        generation = Generation(db, settings, bus, models, tasks, named=access_changed, observer=counts)
+        retrieval = Retrieval(db, settings, search, vectors)
+        generation = Generation(db, settings, bus, models, retrieval, tasks, named=access_changed, observer=counts)
         access = AccessWatch(db, accounts, registry, rooms.announce)
         await access.start()
         messages.on_batch = counts.batch
+
+        def said(room_id: str) -> None:
+            indexer.changed(room_id)
+            vectors.changed(room_id)
+
+        messages.on_changed = generation.on_changed = said
         messages.on_queued = generation.queued
         messages.on_claimed = generation.begin
         if work:
@@ -212,13 +228,15 @@ async def open_services(settings: Settings, *, work: bool = True) -> AsyncIterat
             tasks.forever(hub.watch_heads, "heads")
             tasks.forever(generation.step, "generation")
             tasks.forever(generation.beat, "leases")
+            tasks.forever(indexer.step, "indexer")
+            tasks.forever(vectors.step, "vectors")
             tasks.forever(sockets.step, "sockets")
             if shared is not None:
                 tasks.forever(elsewhere.step, "elsewhere")
                 stack.push_async_callback(elsewhere.leave)
         yield Services(
             settings, db, tasks, bus, hub, registry, presences, activities, sockets, tokens, accounts, access, rooms,
-            messages, search, models, generation, counts, setup_code,
+            messages, search, indexer, vectors, retrieval, models, generation, counts, setup_code,
         )  # fmt: skip
 
 

@@ -73,6 +73,9 @@ class Collected:
         yield histogram(
             "maru_answer_wait_seconds", "From the question to the start of its answer.", counts.queue_wait_s
         )
+        yield histogram("maru_retrieval_seconds", "Search for what the model is given of the past.", counts.retrieval_s)
+        yield counter("maru_messages_indexed", "Messages taken into the index of words.", services.indexer.indexed)
+        yield counter("maru_messages_embedded", "Messages given a vector.", services.vectors.embedded)
         yield histogram(
             "maru_first_token_own_seconds",
             "From the claim to the provider's call: our part.",

@@ -23,6 +23,7 @@ from services.llm.registry import Choice, Models
 from services.messages import bot_settings, title, view
 from services.realtime.bus import Bus
 from services.realtime.events import Bot, Event, Stream
+from services.retrieval import NOTHING, Retrieval, Source
 from services.tasks import Tasks
 
 log = logging.getLogger("maru.generation")
@@ -38,6 +39,7 @@ class Observer:
     """What is measured; the metrics take it from here."""
 
     def started(self, waited_s: float, taken_over: bool) -> None: ...
+    def retrieved(self, seconds: float) -> None: ...
     def first_token(self, ours_s: float, provider_s: float) -> None: ...
     def retried(self, provider: str) -> None: ...
     def ended(self, status: str, provider: str, seconds: float, input_tokens: int, output_tokens: int) -> None: ...
@@ -61,6 +63,7 @@ class Answer:
         self.provider = ""
         self.model = ""
         self.prompt: prompts.Prompt | None = None
+        self.sources: list[Source] = []
         self.context_kept = False
         self.input_tokens: int | None = None
         self.output_tokens: int | None = None
@@ -154,7 +157,7 @@ class Answer:
             estimated=spent and not counted,
             reasoning=thoughts or None,
             reasoning_ms=round(self.thought_s * 1000) if thoughts else None,
-            sources=None,
+            sources=[{"messageId": one.message_id, "roomId": one.room_id} for one in self.sources] or None,
             stopped_by=self.stopped_by,
             error_code=error.code if error else None,
             error_message=error.message if error else None,
@@ -168,6 +171,7 @@ class Generation:
         settings: Settings,
         bus: Bus,
         models: Models,
+        retrieval: Retrieval,
         tasks: Tasks,
         *,
         named: Callable[[], None],
@@ -177,9 +181,11 @@ class Generation:
         self._settings = settings
         self._bus = bus
         self._models = models
+        self._retrieval = retrieval
         self._tasks = tasks
         self._named = named
         self.observer = observer or Observer()
+        self.on_changed: Callable[[str], None] = lambda room_id: None
         self.owner = str(uuid4())
         self._running: dict[str, Answer] = {}
         self._nudged = asyncio.Event()
@@ -249,8 +255,7 @@ class Generation:
             if question is None:
                 status = "stopped"
             else:
-                request = self._plan(answer, question)
-                answer.stream_task = asyncio.create_task(self._stream(answer, request, began))
+                answer.stream_task = asyncio.create_task(self._make(answer, question, began))
                 if answer.stopped_by or answer.lost:
                     answer.stream_task.cancel()
                 # Waited for from outside: a stop cancels the stream, a drain cancels this.
@@ -282,10 +287,22 @@ class Generation:
                 answer.input_tokens or 0, answer.output_tokens or 0,
             )  # fmt: skip
 
-    def _plan(self, answer: Answer, question: MessageRow) -> Request:
-        bot, settings = answer.bot, self._settings
-        prompt = prompts.build(bot.name, bot.system_prompt, answer.job.history, question, settings.prompt_tokens)
-        answer.prompt = prompt
+    async def _make(self, answer: Answer, question: MessageRow, began: float) -> None:
+        await self._stream(answer, await self._plan(answer, question), began)
+
+    async def _plan(self, answer: Answer, question: MessageRow) -> Request:
+        bot, settings, history = answer.bot, self._settings, answer.job.history
+        around = await self._retrieval.surroundings(question.room_id)
+        found = NOTHING
+        if bot.retrieval and settings.retrieval:
+            asked = time.monotonic()
+            found = await self._retrieval.passages(question, history, bot.context_messages, around.elsewhere)
+            self.observer.retrieved(time.monotonic() - asked)
+        prompt = prompts.build(
+            bot.name, bot.system_prompt, history, question, settings.prompt_tokens, around.people,
+            found.passages, settings.retrieval_tokens,
+        )  # fmt: skip
+        answer.prompt, answer.sources = prompt, found.sources[: len(prompt.quoted)]
         temperature = None if bot.temperature == 1.0 else bot.temperature
         return Request("", prompt.system, prompt.turns, temperature, settings.max_output_tokens)
 
@@ -294,7 +311,14 @@ class Generation:
         prompt = answer.prompt
         if prompt is not None and not answer.context_kept:
             answer.context_kept = True
-            kept = {"system": prompt.system, "messages": [{"role": t.role, "text": t.text} for t in prompt.turns]}
+            kept = {
+                "system": prompt.system,
+                "messages": [{"role": turn.role, "text": turn.text} for turn in prompt.turns],
+                "passages": [
+                    {"messageId": source.message_id, "roomId": source.room_id, "text": text}
+                    for source, text in zip(answer.sources, prompt.quoted, strict=True)
+                ],
+            }
             self._tasks.spawn(self._write_context(answer, kept), "keep context")
 
     async def _write_context(self, answer: Answer, kept: dict[str, Any]) -> None:
@@ -376,6 +400,7 @@ class Generation:
         if row is None:
             return
         self._bus.publish(row.room_id, Event("message", view(row)))
+        self.on_changed(row.room_id)
         if status != "complete" or answer.job.room_name is not None or question is None:
             return
         if await self._db.run(rooms.name_if_unnamed, row.room_id, title(question.content)):

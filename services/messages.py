@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from config.settings import Settings
-from models import generations, messages, rooms
+from models import embeddings, generations, messages, rooms, search
 from models.base import new_id
 from models.database import Database, DatabaseUnavailable, Sql
 from models.direct import Direct
@@ -122,6 +122,9 @@ def who_answers(bot: str, text: str, replies_to_bot: bool) -> str | None:
     return None
 
 
+HIDDEN = "[{number}] (from a room that you may not read)"
+
+
 class Messages:
     def __init__(
         self,
@@ -150,6 +153,7 @@ class Messages:
         self.claimer: Callable[[], Claimer | None] = lambda: None
         self.on_claimed: Callable[[Job], None] = lambda job: None
         self.on_queued: Callable[[list[MessageRow]], None] = lambda answers: None
+        self.on_changed: Callable[[str], None] = lambda room_id: None
         self.on_batch: Callable[[int, float], None] = lambda size, seconds: None
 
     def close(self) -> None:
@@ -319,6 +323,7 @@ class Messages:
 
     def publish(self, row: MessageRow) -> None:
         self._bus.publish(row.room_id, Event("message", view(row)))
+        self.on_changed(row.room_id)
 
     async def _name_room(self, room_id: str, text: str) -> None:
         if await self._db.run(rooms.name_if_unnamed, room_id, title(text)):
@@ -341,27 +346,35 @@ class Messages:
             raise Forbidden("message.not_yours", "Only its author can edit a message.")
         if role == "reader":
             raise read_only()
-        return messages.edit(sql, message, text)
+        row = messages.edit(sql, message, text)
+        embeddings.forget(sql, message.room_id, message.seq)
+        return row
 
     async def delete(self, who: Identity, message_id: str) -> int:
-        row, changed = await self._db.run(self._delete, who.user_id, message_id)
-        if changed:
+        row, gone = await self._db.run(self._delete, who.user_id, message_id)
+        if gone is not None:
             self.publish(row)
+            # Not under the room's lock, since the index counts its words under locks of its own.
+            self._tasks.spawn(self._db.run(search.uncount, gone), "uncount")
             if row.role == "bot":
                 self._bus.nudge("stop:" + row.id)
                 self._bus.nudge("jobs")
         return row.changed_seq
 
     @staticmethod
-    def _delete(sql: Sql, user_id: str, message_id: str) -> tuple[MessageRow, bool]:
+    def _delete(sql: Sql, user_id: str, message_id: str) -> tuple[MessageRow, search.Gone | None]:
+        """(what is left of it; what left the index, or None when it was deleted before)"""
         message, role = _locked(sql, message_id, user_id)
         if message.user_id != user_id and role != "owner":
             raise Forbidden("message.not_yours", "Only its author or an owner of the room can delete a message.")
         if role == "reader":
             raise read_only()
         if message.deleted:
-            return message, False
-        return messages.delete(sql, message), True
+            return message, None
+        row = messages.delete(sql, message)
+        # Behind the change of the row, which the writer of its vector would wait for and see.
+        embeddings.forget(sql, message.room_id, message.seq)
+        return row, search.forget(sql, message.room_id, [message.seq])
 
     async def stop(self, who: Identity, message_id: str) -> None:
         ended = await self._db.run(self._stop, who.user_id, message_id)
@@ -416,12 +429,24 @@ class Messages:
         return await self._db.run_bare(messages.versions, message_id)
 
     async def context(self, who: Identity, message_id: str) -> tuple[int, Any]:
-        """(attempt, prompt) that the model was given for this answer."""
+        """(attempt, prompt) that the model was given for this answer.
+
+        Passages of rooms that the asker may not read are left out of it: who joins later was no reader of this answer.
+        """
         found = await self._db.run_bare(messages.readable, message_id, who.user_id)
         kept = await self._db.run_bare(generations.context, message_id) if found and not found[0].deleted else None
         if kept is None:
             raise message_not_found()
-        return kept
+        attempt, prompt = kept
+        passages = prompt.get("passages", [])
+        if passages:
+            mine = set(await self._db.run_bare(rooms.readable, who.user_id, [one["roomId"] for one in passages]))
+            for number, one in enumerate(passages, 1):
+                if one["roomId"] not in mine:
+                    for turn in prompt["messages"]:
+                        turn["text"] = turn["text"].replace(one["text"], HIDDEN.format(number=number))
+            prompt["passages"] = [one for one in passages if one["roomId"] in mine]
+        return attempt, prompt
 
     async def every(self, who: Identity, room_id: str, after: int, limit: int = 500) -> list[Message]:
         """For an export, in pieces by seq. The right to read is asked for again with each piece."""

@@ -28,6 +28,7 @@ class Counts(Observer):
         self.commands: Counter[str] = Counter()
         self.batches = Histogram((1, 2, 5, 10, 20, 50, 100, 200, 500))
         self.commit_s = Histogram()
+        self.retrieval_s = Histogram()
         self.first_token_ours_s = Histogram()
         self.first_token_provider_s = Histogram()
         self.queue_wait_s = Histogram()
@@ -44,6 +45,9 @@ class Counts(Observer):
     def started(self, waited_s: float, taken_over: bool) -> None:
         self.queue_wait_s.observe(waited_s)
         self.take_overs += taken_over
+
+    def retrieved(self, seconds: float) -> None:
+        self.retrieval_s.observe(seconds)
 
     def first_token(self, ours_s: float, provider_s: float) -> None:
         self.first_token_ours_s.observe(ours_s)

@@ -1,19 +1,46 @@
-"""Search over what one may read: every term, as text. Meaning is not asked yet, so all modes answer alike."""
+"""Search over what one may read: the index of words, what was said since it was kept, and what was edited behind its back.
 
-import re
-from datetime import datetime
-from typing import NamedTuple
+Everything is read in one snapshot that begins with the asker's rooms: whoever was removed finds nothing from the next
+query on, and a message is found as soon as its send was acknowledged.
+"""
 
-from models import search
+from collections.abc import Sequence
+from datetime import UTC, tzinfo
+from typing import Literal, NamedTuple
+
+from models import embeddings, search
+from models.base import like
 from models.database import Database, Sql
 from models.messages import MessageRow
-from models.search import Where
+from models.search import Found, Room, Where
+from services import ranking, terms
 from services.accounts import Identity
 from services.messages import check_member, view
 from services.realtime.events import Message
+from services.vectors import Query, Vectors
 
-TERM = re.compile(r'"([^"]+)"|(\S+)')
-TERMS_MOST = 16
+# The index is asked for the rarest terms first, until about so many messages have one of them; the best so many are
+# kept for further pages; as many are read at once.
+CANDIDATES = 4_000
+PAGES_MOST = KEPT = 400
+READ = 50
+# Beyond so many rooms the index is asked for words only, and the rooms are told apart afterwards.
+ROOMS_MOST = 200
+# Rooms of so many messages are looked at whole.
+SMALL = 8_000
+NOT_INDEXED_MOST = 500
+LITERAL_AMONG = 20_000
+TERMS_ASKED = 64
+# What has none of the words as they were typed is a hit only with this share of the best one's score and, by words
+# alone, of all that was asked for.
+WEAK, WEAK_MEANING = 0.35, 0.15
+LEAST = 0.2
+
+
+# So many of the nearest are looked at.
+NEAR = 200
+
+Mode = Literal["hybrid", "text", "semantic"]
 
 
 class Hit(NamedTuple):
@@ -22,40 +49,185 @@ class Hit(NamedTuple):
     ranges: list[tuple[int, int]]
 
 
+Place = tuple[str, int]  # room, seq
+
+
+class Ranked(NamedTuple):
+    """typed: the share of what was asked for that the text has just as it was typed."""
+
+    row: MessageRow
+    score: float
+    typed: float
+
+
 class Search:
-    def __init__(self, db: Database) -> None:
+    def __init__(self, db: Database, vectors: Vectors, zone: tzinfo = UTC) -> None:
         self._db = db
+        self._vectors = vectors
+        self._zone = zone
 
     async def find(
-        self, who: Identity, query: str, where: Where, before: tuple[datetime, str] | None, limit: int
-    ) -> tuple[list[Hit], tuple[datetime, str] | None]:
-        """(hits, newest first; where the next page begins). Raises NotFound for a room that one may not read."""
-        terms = terms_of(query)
+        self, who: Identity, query: str, where: Where, mode: Mode, offset: int, limit: int
+    ) -> tuple[list[Hit], int | None]:
+        """(hits, best first; the offset of the next page). Raises NotFound for a room that one may not read.
 
-        def read(sql: Sql) -> list[MessageRow]:
+        Where no model of meaning serves, or it does not answer, every mode goes by the words.
+        """
+        asked = terms.query(query)
+        meaning = await self._vectors.query(query) if mode != "text" else None
+
+        def read(sql: Sql) -> list[Ranked]:
             if where.room_id is not None:
                 check_member(sql, where.room_id, who.user_id)
-            return search.find(sql, who.user_id, terms, where, before, limit + 1) if terms else []
+            rooms = search.scope(sql, who.user_id, where.room_id)
+            return self.rank(sql, rooms, where, asked, query, offset, limit + 1, meaning, alone=mode == "semantic")
 
-        rows = await self._db.run_snapshot(read)
-        more = (rows[limit - 1].created_at, rows[limit - 1].id) if len(rows) > limit else None
-        return [hit(row, terms) for row in rows[:limit]], more
+        found = await self._db.run_snapshot(read)
+        more = offset + limit if len(found) > limit and offset + limit < PAGES_MOST else None
+        hits = [
+            Hit(view(one.row), round(min(1.0, one.score), 4), terms.spans(asked, one.row.content))
+            for one in found[:limit]
+        ]
+        return hits, more
+
+    def rank(
+        self, sql: Sql, rooms: Sequence[Room], where: Where, asked: terms.Query, query: str, offset: int, limit: int,
+        meaning: Query | None = None, *, alone: bool = False,
+    ) -> list[Ranked]:  # fmt: skip
+        """alone: by meaning only, where it is given."""
+        if not rooms:
+            return []
+        if not asked.terms and meaning is None:
+            return self._literal(sql, rooms, where, query)[offset : offset + limit]
+        wanted = self._weigh(sql, asked)
+        rows: dict[Place, MessageRow] = {}
+        known: dict[Place, float] = {}
+        if not (alone and meaning):
+            whole = sum(wanted.weights.values()) or 1.0
+            known = {(one.room_id, one.seq): one.score / whole for one in self._candidates(sql, rooms, where, wanted)}
+            rows = {(row.room_id, row.seq): row for row in self._not_indexed(sql, rooms, where, wanted)}
+            known.update((place, self._score(row, wanted)) for place, row in rows.items())
+        if meaning is not None:
+            known = self._fuse(sql, rooms, where, known, meaning, 1.0 if alone else meaning.weight)
+        ordered = sorted(known.items(), key=lambda one: (-one[1], -one[0][1]))
+        done = {room.id: room.done for room in rooms}
+        ranked: list[Ranked] = []
+        for start in range(0, min(len(ordered), PAGES_MOST), READ):
+            batch = self._reread(
+                sql, ordered[start : start + READ], rows, done, where, wanted, keep=meaning is not None
+            )
+            ranked += batch
+            if len(ranked) >= offset + limit:
+                break
+        if ranked and not alone:
+            best = ranked[0].score
+            least = max(LEAST, WEAK * best) if meaning is None else WEAK_MEANING * best
+            ranked = [one for one in ranked if one.typed or one.score >= least]
+        return ranked[offset : offset + limit]
+
+    @staticmethod
+    def _fuse(
+        sql: Sql, rooms: Sequence[Room], where: Where, known: dict[Place, float], meaning: Query, share: float
+    ) -> dict[Place, float]:
+        """Both scores between 0 and 1, the best of each being 1, weighted: not by rank, so that a model which has no
+        idea of a query, and so finds everything as near, changes little."""
+        near = {
+            (f.room_id, f.seq): f.score
+            for f in embeddings.nearest(sql, meaning.model, rooms, where, meaning.vector, NEAR)
+        }
+        if not near:
+            return known
+        low, high = min(near.values()), max(near.values())
+        low -= (high - low) / 10 + 0.01  # the last of them is still one of the nearest
+        unknown = [place for place in sorted(known, key=lambda place: -known[place])[:NEAR] if place not in near]
+        near.update(
+            ((f.room_id, f.seq), f.score) for f in embeddings.similar(sql, meaning.model, unknown, meaning.vector)
+        )
+        best = max(known.values(), default=0.0) or 1.0
+        return {
+            place: (1 - share) * known.get(place, 0.0) / best
+            + share * max(0.0, (near.get(place, low) - low) / ((high - low) or 1.0))
+            for place in known.keys() | near.keys()
+        }
+
+    def _weigh(self, sql: Sql, asked: terms.Query) -> ranking.Wanted:
+        totals, having = search.frequencies(sql, ranking.numbers(asked))
+        instead = {}
+        for word in ranking.unknown_words(asked, having)[:8]:
+            shorter = terms.deletions(word, 2 if len(word) > 4 else 1)
+            instead[word] = ranking.mended(word, search.alike(sql, map(terms.number, shorter)))
+        return ranking.weigh(asked, totals, having, instead)
+
+    def _candidates(self, sql: Sql, rooms: Sequence[Room], where: Where, wanted: ranking.Wanted) -> list[Found]:
+        messages = sum(room.messages for room in rooms)
+        any_of: list[int] = []
+        if messages > SMALL:
+            totals = max(messages, search.frequencies(sql, [])[0].messages)
+            expected = 0.0
+            for term, count in wanted.rarest:
+                any_of.append(term)
+                expected += count * messages / totals
+                if expected >= CANDIDATES or len(any_of) >= TERMS_ASKED:
+                    break
+            if not any_of:
+                return []
+        keys = [ranking.room_key(room.id) for room in rooms] if len(rooms) <= ROOMS_MOST else []
+        author = ranking.author_key(where.user_id) if where.user_id else None
+        beside = {} if where.user_id or wanted.asked.phrases else ranking.BESIDE
+        phrases = [f"%{like(phrase.lower())}%" for phrase in wanted.asked.phrases]
+        return search.best(sql, rooms, keys, where, author, any_of, wanted.weights, phrases, beside, KEPT)
+
+    def _not_indexed(self, sql: Sql, rooms: Sequence[Room], where: Where, wanted: ranking.Wanted) -> list[MessageRow]:
+        pattern = "|".join(terms.probes(wanted.asked))
+        days = [term[2:] + "$" for term in wanted.asked.terms if term.startswith("t:")]
+        found = search.not_indexed(sql, rooms, where, pattern, days, NOT_INDEXED_MOST)
+        return [row for row in found if self._has_phrases(row, wanted)]
+
+    def _score(self, row: MessageRow, wanted: ranking.Wanted) -> float:
+        """As a share of all that was asked for."""
+        own = ranking.score(wanted.weights, ranking.entry(row, search.Totals(0, 0), self._zone).weights)
+        return own / (sum(wanted.weights.values()) or 1.0)
+
+    def _reread(
+        self, sql: Sql, found: Sequence[tuple[Place, float]], rows: dict[Place, MessageRow], done: dict[str, int],
+        where: Where, wanted: ranking.Wanted, *, keep: bool,
+    ) -> list[Ranked]:  # fmt: skip
+        """The messages as they are now, those that have what was typed a little before the others.
+
+        keep: also what has none of the words.
+        """
+        fresh = rows
+        rows = {**rows, **search.read(sql, [place for place, _ in found if place not in rows])}
+        ranked = []
+        for place, score in found:
+            row = rows.get(place)
+            if row is None or not _fits(row, where) or not self._has_phrases(row, wanted):
+                continue
+            if row.changed_seq > done[row.room_id] and place not in fresh and not keep:  # edited since
+                score = self._score(row, wanted)
+            if score > 0:
+                typed = ranking.as_typed(wanted, row)
+                ranked.append(Ranked(row, score * (1 + ranking.AS_TYPED * typed), typed))
+        return sorted(ranked, key=lambda one: -one.score)
+
+    @staticmethod
+    def _has_phrases(row: MessageRow, wanted: ranking.Wanted) -> bool:
+        if not wanted.asked.phrases:
+            return True
+        text = row.content.lower()
+        return all(phrase.lower() in text for phrase in wanted.asked.phrases)
+
+    @staticmethod
+    def _literal(sql: Sql, rooms: Sequence[Room], where: Where, query: str) -> list[Ranked]:
+        """For what has no words, as `=>` or `%`: the latest messages that hold it as it is."""
+        texts = [f"%{like(word)}%" for word in query.split()[:16]]
+        found = search.containing(sql, rooms, where, texts, LITERAL_AMONG) if texts else []
+        return [Ranked(row, 1.0, 1.0) for row in found]
 
 
-def terms_of(query: str) -> list[str]:
-    """Words, and what stands in quotes as one; lower-case, each once."""
-    found = [(phrase or word).strip().lower() for phrase, word in TERM.findall(query)]
-    return list(dict.fromkeys(term for term in found if term))[:TERMS_MOST]
-
-
-def hit(row: MessageRow, terms: list[str]) -> Hit:
-    """ranges: code points, in order, without overlap. score: the share of the text that was asked for."""
-    spans = sorted(match.span() for term in terms for match in re.finditer(re.escape(term), row.content, re.IGNORECASE))
-    ranges: list[tuple[int, int]] = []
-    for start, end in spans:
-        if ranges and start <= ranges[-1][1]:
-            ranges[-1] = (ranges[-1][0], max(end, ranges[-1][1]))
-        else:
-            ranges.append((start, end))
-    covered = sum(end - start for start, end in ranges)
-    return Hit(view(row), round(covered / max(1, len(row.content)), 4), ranges)
+def _fits(row: MessageRow, where: Where) -> bool:
+    return (
+        (where.user_id is None or row.user_id == where.user_id)
+        and (where.since is None or row.created_at >= where.since)
+        and (where.until is None or row.created_at < where.until)
+    )

@@ -18,8 +18,10 @@ ROOT = Path(__file__).resolve().parent.parent
 CONTRACT = ROOT.parent / "shared" / "PROTOCOL.md"
 TABLES = (
     "users, sessions, refresh_tokens, api_keys, rooms, room_heads, members, invites, messages, message_versions,"
-    " message_pieces, message_contexts, access_log, usage, errors, audit"
+    " message_pieces, message_contexts, access_log, usage, errors, audit, search_rooms, search_messages, search_terms,"
+    " embedding_models, embedding_rooms, message_vectors"
 )
+ZEROED = "update access_head set n = 0; update search_totals set messages = 0, length = 0"
 
 
 @pytest.fixture(scope="session")
@@ -42,7 +44,9 @@ def database_url(postgres: str) -> str:
         connection = psycopg2.connect(postgres)
         try:
             with connection, connection.cursor() as cursor:
-                cursor.execute(f"truncate {TABLES} cascade; update access_head set n = 0")
+                cursor.execute(
+                    f"truncate {TABLES} cascade; update access_head set n = 0; update search_totals set messages = 0, length = 0"
+                )
             return postgres
         except psycopg2.errors.DeadlockDetected:
             continue  # a thread of the last test's pod was still in a query

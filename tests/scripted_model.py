@@ -34,12 +34,16 @@ class ScriptedModel:
         self._sockets = bind_sockets(0, "127.0.0.1")
         self.port = self._sockets[0].getsockname()[1]
         self.called = asyncio.Condition()
+        # What an embeddings call is answered with: a list of vectors, (status, headers), or an exception to hang up.
+        self.embed: Callable[[list[str]], Any] = lambda texts: [concepts(text) for text in texts]
+        self.embedded: list[tuple[str, list[str]]] = []
 
     def start(self) -> None:
         app = Application(
             [
                 ("/v1/chat/completions", OpenAIHandler, {"model": self}),
                 ("/v1/messages", AnthropicHandler, {"model": self}),
+                ("/v1/embeddings", EmbeddingsHandler, {"model": self}),
             ]
         )
         self._server = HTTPServer(app)
@@ -61,6 +65,11 @@ class ScriptedModel:
             "anthropic_api_key": "sk-ant-secret",
             "anthropic_model": "c1",
         }
+
+    @property
+    def embedding(self) -> dict[str, Any]:
+        """Settings of a pod that asks this model for vectors."""
+        return {"embedding_base_url": f"http://127.0.0.1:{self.port}/v1", "embedding_model": "meaning-1"}
 
     async def calls_are(self, count: int) -> None:
         async with asyncio.timeout(15), self.called:
@@ -189,3 +198,41 @@ class AnthropicHandler(Handler):
         )
         await self.event("message_stop")
         self.finish()
+
+
+CONCEPTS = (
+    ("자동차", "차량", "car", "운전"), ("고양이", "냥이", "cat", "kitty"), ("회의", "미팅", "meeting"), ("점심", "식사", "lunch"),
+    ("비밀번호", "암호", "password"), ("서버", "시스템", "server"), ("비", "강수", "rain"), ("표", "항공권", "ticket"),
+    ("아기", "아이", "baby"), ("월급", "급여", "salary"), ("장애", "죽어", "outage"), ("찌개",), ("예매", "예약"), ("소파", "쇼파"),
+)  # fmt: skip
+
+
+def concepts(text: str) -> list[float]:
+    """A vector that knows a little of meaning: one direction a concept, and a faint one of the text itself."""
+    own = sum(map(ord, text)) % 7
+    vector = [1.0 if any(word in text for word in words) else 0.0 for words in CONCEPTS]
+    return vector + [0.1 + 0.01 * (own == place) for place in range(7)]
+
+
+class EmbeddingsHandler(RequestHandler):
+    def initialize(self, model: ScriptedModel) -> None:
+        self.model = model
+
+    async def post(self) -> None:
+        body = json.loads(self.request.body)
+        self.model.embedded.append((body["model"], body["input"]))
+        made = self.model.embed(body["input"])
+        if asyncio.iscoroutine(made):
+            made = await made
+        if isinstance(made, tuple):
+            self.set_status(made[0])
+            for name, value in made[1].items():
+                self.set_header(name, value)
+            self.finish({"error": {"message": "scripted", "type": "scripted"}})
+            return
+        if isinstance(made, bytes):
+            self.set_header("Content-Type", "application/json")
+            self.finish(made)
+            return
+        items = [{"object": "embedding", "index": place, "embedding": vector} for place, vector in enumerate(made)]
+        self.finish({"object": "list", "data": items, "usage": {"prompt_tokens": 3, "total_tokens": 3 * len(items)}})

@@ -75,6 +75,13 @@ async def faults(call: Call) -> types.Faults:
     )
 
 
+async def embedding(call: Call) -> types.EmbeddingModels:
+    found = await call.services.vectors.state()
+    return types.EmbeddingModels(
+        [types.EmbeddingModel(m.name, m.serving, m.waiting, m.dimensions, m.korean, m.fault) for m in found]
+    )
+
+
 T = "administration"
 ROUTES = [
     Route("GET", "/admin/users", users, "Accounts, in the order of joining.", T,
@@ -91,5 +98,7 @@ ROUTES = [
           query=types.StatsQuery, reply=types.StatsLines, who="admin"),
     Route("GET", "/admin/audit", audit, "What administrators did, newest first.", T,
           query=types.Page, reply=types.AuditEntries, who="admin"),
+    Route("GET", "/admin/embedding", embedding, "Models of meaning; none: search and memory go by words alone.", T,
+          reply=types.EmbeddingModels, who="admin"),
     Route("GET", "/admin/errors", faults, "Faults of the last 30 days, by kind.", T, reply=types.Faults, who="admin"),
 ]  # fmt: skip

@@ -1,16 +1,17 @@
 """Messages over REST: the commands' doubles, history, exports."""
 
+from typing import Annotated
+
 import msgspec
-from msgspec import UNSET
+from msgspec import UNSET, Meta
 
 from handlers import dispatch, protocol
 from handlers.api import types
-from handlers.api.base import Call, Route, cursor_of, or_none, time_of
+from handlers.api.base import Call, Route, cursor_of, from_cursor, or_none, time_of
 from handlers.api.problems import BadRequest
-from handlers.api.rooms import times_cursor
 from models.search import Where
 from services.accounts import is_uuid
-from services.realtime.events import Message, encode, timestamp
+from services.realtime.events import Message, Source, encode, timestamp
 
 
 async def history(call: Call) -> types.MessagePage:
@@ -65,7 +66,9 @@ async def versions(call: Call) -> types.Versions:
 
 async def context(call: Call) -> types.Context:
     attempt, prompt = await call.services.messages.context(call.who, call.path["messageId"])
-    return types.Context(attempt, prompt["system"], [types.ContextMessage(**turn) for turn in prompt["messages"]])
+    turns = [types.ContextMessage(**turn) for turn in prompt["messages"]]
+    sources = [Source(one["messageId"], one["roomId"]) for one in prompt.get("passages", [])]
+    return types.Context(attempt, prompt["system"], turns, sources or None)
 
 
 async def models(call: Call) -> types.ModelList:
@@ -84,9 +87,9 @@ async def search(call: Call) -> types.Hits:
         time_of(query.since, "since") if query.since is not UNSET else None,
         time_of(query.until, "until") if query.until is not UNSET else None,
     )
-    before = times_cursor(query.cursor)
-    found, more = await call.services.search.find(call.who, query.q, where, before, query.limit)
-    return types.Hits([types.Hit(*hit) for hit in found], cursor_of(*more) if more else None)
+    offset = from_cursor(query.cursor, Annotated[int, Meta(ge=0, le=1000)]) or (0,)
+    found, more = await call.services.search.find(call.who, query.q, where, query.mode, offset[0], query.limit)
+    return types.Hits([types.Hit(*hit) for hit in found], cursor_of(more) if more else None)
 
 
 async def export(call: Call) -> None:
@@ -171,7 +174,7 @@ ROUTES = [
     Route("GET", "/messages/{messageId}/versions", versions, "Earlier texts.", T, reply=types.Versions),
     Route("GET", "/messages/{messageId}/context", context, "Exactly what the model was given.", T,
           reply=types.Context),
-    Route("GET", "/search", search, "Messages that hold all words, newest first, in rooms that one may read.", T,
+    Route("GET", "/search", search, "Messages by words and meaning, best first, in rooms that one may read.", T,
           query=types.SearchQuery, reply=types.Hits),
     Route("GET", "/models", models, "Models that this server can use.", T, reply=types.ModelList),
     Route("GET", "/rooms/{roomId}/export", export, "A room's messages as a file.", T,

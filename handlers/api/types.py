@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from handlers.api.base import Answer, Body, Query
-from services.realtime.events import Member, Message, Provider, Role, Room, When
+from services.realtime.events import Member, Message, Provider, Role, Room, Source, When
 
 CLEAN = r"\A[^\x00]*\Z"
 NAMED = r"\A(?=[\s\S]*\S)[^\x00-\x08\x0b-\x1f\x7f]*\Z"
@@ -274,11 +274,15 @@ class ContextMessage(Answer):
 
 
 class Context(Answer):
-    """Exactly what the model was given for an answer."""
+    """Exactly what the model was given for an answer; but for passages of rooms that the asker may not read.
+
+    sources: the messages that search found, as far as the asker may read them.
+    """
 
     attempt: int
     system: str
     messages: list[ContextMessage]
+    sources: list[Source] | None = None
 
 
 class SearchQuery(Query):
@@ -392,6 +396,25 @@ class FaultGroup(Answer):
 
 class Faults(Listed):
     items: list[FaultGroup]
+    next: str | None = None
+
+
+class EmbeddingModel(Answer):
+    """A model of meaning: whether searches ask it, how well it tells Korean sentences apart (0.5: not at all, 1: always),
+    changes it has not seen, and why it is behind."""
+
+    name: str
+    serving: bool
+    waiting: int
+    dimensions: int | None = None
+    korean: float | None = None
+    fault: str | None = None
+
+
+class EmbeddingModels(Listed):
+    """Empty: search and memory go by words alone."""
+
+    items: list[EmbeddingModel]
     next: str | None = None
 
 

@@ -1,0 +1,278 @@
+"""Vectors of messages: which models there are, what waits for its vector, what is nearest.
+
+Knows numbers and rows; what a model is and how it is asked, `services.embedding` knows. A room's cursor in its log of
+changes says how far each model is: nothing is lost while a provider is down, and what is behind is found by the text.
+"""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from models.database import Sql
+from models.search import ENDED, Found, Room, Where
+
+# Scopes of fewer messages are looked at whole: exact, and faster than a walk through the graph that a filter cuts up.
+EXACT_MOST = 10_000
+EF_SEARCH = 200
+SCAN_MOST = 40_000
+BUILD_MEMORY = "512MB"
+# pgvector's HNSW takes halfvecs of so many dimensions.
+INDEXED_DIMENSIONS_MOST = 4_000
+
+
+class Model(NamedTuple):
+    """korean: how well it tells Korean sentences apart, 0 to 1; None: not known yet."""
+
+    id: int
+    name: str
+    dimensions: int | None
+    korean: float | None
+    serving: bool
+
+
+class Waiting(NamedTuple):
+    room_id: str
+    seq: int
+    changed_seq: int
+    content: str
+    findable: bool
+
+
+FIELDS = "id, name, dimensions, korean, serving"
+
+
+def request(sql: Sql, name: str) -> None:
+    """These settings name this model: it is filled, and serves once it is."""
+    sql.run(
+        "insert into embedding_models (name, serving) values (%s, not exists (select from embedding_models where serving))"
+        " on conflict (name) do update set requested = now()",
+        name,
+    )
+
+
+def models(sql: Sql) -> list[Model]:
+    """The one that serves first, then the one that was requested last, if that is another."""
+    found = [Model(*row) for row in sql.rows(f"select {FIELDS} from embedding_models order by requested desc, id desc")]
+    return [model for model in found if model.serving] + [model for model in found[:1] if not model.serving]
+
+
+def describe(sql: Sql, model_id: int, dimensions: int, korean: float) -> None:
+    sql.run("update embedding_models set dimensions = %s, korean = %s where id = %s", dimensions, korean, model_id)
+
+
+def lease(sql: Sql, model_id: int, owner: str, seconds: float) -> bool:
+    """One pod at a time fills a model."""
+    return bool(
+        sql.run(
+            "update embedding_models set lease_owner = %s, lease_until = clock_timestamp() + make_interval(secs => %s)"
+            " where id = %s and (lease_owner = %s or lease_until is null or lease_until < clock_timestamp())",
+            owner,
+            seconds,
+            model_id,
+            owner,
+        )
+    )
+
+
+def release(sql: Sql, owner: str) -> None:
+    sql.run("update embedding_models set lease_owner = null, lease_until = null where lease_owner = %s", owner)
+
+
+def waiting(sql: Sql, model_id: int, limit: int) -> list[Waiting]:
+    """The next changes without a vector, of many rooms at once; by room, each room's in order and without a gap."""
+    found = sql.rows(
+        "select v.room_id, m.seq, m.changed_seq, m.content,"
+        f" not m.deleted and m.content <> '' and m.status in {ENDED} from ("
+        "  select h.room_id, coalesce(e.done, 0) as done from room_heads h"
+        "  left join embedding_rooms e on e.room_id = h.room_id and e.model_id = %s"
+        "  where h.head > coalesce(e.done, 0) limit %s) v"
+        " cross join lateral (select * from messages m where m.room_id = v.room_id and m.changed_seq > v.done"
+        "  order by m.changed_seq limit %s) m order by v.room_id, m.changed_seq limit %s",
+        model_id,
+        limit,
+        limit,
+        limit,
+    )
+    return [Waiting(*row) for row in found]
+
+
+def waiting_count(sql: Sql, model_id: int) -> int:
+    """About how many changes are still to be looked at."""
+    row = sql.row(
+        "select coalesce(sum(h.head - coalesce(e.done, 0)), 0)::bigint from room_heads h"
+        " left join embedding_rooms e on e.room_id = h.room_id and e.model_id = %s",
+        model_id,
+    )
+    return int(row[0]) if row else 0
+
+
+def keep(sql: Sql, model: Model, done: Sequence[Waiting], vectors: Sequence[Sequence[float] | None]) -> int:
+    """Write the vectors of what has not changed meanwhile, and move the cursors; how many were written."""
+    pairs = [(one, vector) for one, vector in zip(done, vectors, strict=True) if vector is not None]
+    cursors: dict[str, int] = {}
+    for one in done:
+        cursors[one.room_id] = max(cursors.get(one.room_id, 0), one.changed_seq)
+    # The cursors first: a room that was deleted meanwhile is left out by the reference's own rule.
+    sql.run(
+        "insert into embedding_rooms (model_id, room_id, done) select %s, r.id, v.done"
+        " from unnest(%s::uuid[], %s::bigint[]) v(room_id, done) join rooms r on r.id = v.room_id order by r.id"
+        " on conflict (model_id, room_id) do update set done = greatest(embedding_rooms.done, excluded.done)",
+        model.id,
+        list(cursors),
+        list(cursors.values()),
+    )
+    sql.run(
+        "delete from message_vectors t using unnest(%s::uuid[], %s::bigint[]) v(room_id, seq)"
+        " where t.model_id = %s and t.room_id = v.room_id and t.seq = v.seq",
+        [one.room_id for one in done],
+        [one.seq for one in done],
+        model.id,
+    )
+    if not pairs:
+        return 0
+    # `for share`: a deletion that is under way is waited for, and seen.
+    return sql.run(
+        "with still as (select m.room_id, m.seq, m.user_id, m.created_at, v.vector from"
+        " unnest(%s::uuid[], %s::bigint[], %s::bigint[], %s::text[]) v(room_id, seq, changed, vector)"
+        " join messages m on m.room_id = v.room_id and m.seq = v.seq and m.changed_seq = v.changed"
+        " order by m.id for share of m)"
+        " insert into message_vectors (model_id, room_id, seq, user_id, created_at, vector)"
+        " select %s, room_id, seq, user_id, created_at, vector::halfvec from still",
+        [one.room_id for one, _ in pairs],
+        [one.seq for one, _ in pairs],
+        [one.changed_seq for one, _ in pairs],
+        [literal(vector) for _, vector in pairs],
+        model.id,
+    )
+
+
+def forget(sql: Sql, room_id: str, seq: int) -> None:
+    """A message was edited or deleted: its old meaning is found no more."""
+    sql.run("delete from message_vectors where room_id = %s and seq = %s", room_id, seq)
+
+
+def forget_all(sql: Sql, model_id: int) -> None:
+    """Begin again with every message."""
+    sql.run("delete from embedding_rooms where model_id = %s", model_id)
+
+
+def switch(sql: Sql, model_id: int) -> None:
+    """From now on searches ask this model."""
+    sql.run("update embedding_models set serving = false where serving and id <> %s", model_id)
+    sql.run("update embedding_models set serving = true where id = %s", model_id)
+
+
+def drop_others(sql: Sql, limit: int) -> int:
+    """Vectors of models that neither serve nor were requested last, so many at once; run it bare until it is 0."""
+    kept = [model.id for model in models(sql)]
+    old = [row[0] for row in sql.rows("select id from embedding_models where not id = any(%s)", kept)]
+    if not old:
+        return 0
+    for model_id in old:
+        sql.run(f"drop index concurrently if exists {index_name(model_id)}")
+    gone = sql.run(
+        "delete from message_vectors where ctid = any(array(select ctid from message_vectors where model_id = any(%s) limit %s))",
+        old,
+        limit,
+    )
+    if not gone:
+        sql.run("delete from embedding_models where id = any(%s)", old)
+    return gone
+
+
+def index_name(model_id: int) -> str:
+    return f"message_vectors_near_{int(model_id)}"
+
+
+def indexed(sql: Sql, model_id: int) -> bool:
+    row = sql.row("select indisvalid from pg_index where indexrelid = to_regclass(%s)", index_name(model_id))
+    return bool(row and row[0])
+
+
+def build_index(sql: Sql, model: Model) -> bool:
+    """The graph over one model's vectors, once there are enough of them. Run it bare; it may take minutes."""
+    dimensions = model.dimensions
+    if not dimensions or dimensions > INDEXED_DIMENSIONS_MOST or indexed(sql, model.id):
+        return False
+    row = sql.row(
+        "select count(*) from (select from message_vectors where model_id = %s limit %s) enough",
+        model.id,
+        EXACT_MOST + 1,
+    )
+    if row is None or row[0] <= EXACT_MOST:
+        return False
+    sql.run("set statement_timeout = 0")
+    try:
+        sql.run(f"set maintenance_work_mem = '{BUILD_MEMORY}'")
+        sql.run(f"drop index concurrently if exists {index_name(model.id)}")
+        sql.run(
+            f"create index concurrently {index_name(model.id)} on message_vectors"
+            f" using hnsw ((vector::halfvec({int(dimensions)})) halfvec_cosine_ops) where model_id = {int(model.id)}"
+        )
+    finally:
+        sql.run("reset maintenance_work_mem")
+        sql.run("reset statement_timeout")
+    return True
+
+
+def nearest(
+    sql: Sql,
+    model: Model,
+    rooms: Sequence[Room],
+    where: Where,
+    vector: Sequence[float],
+    limit: int,
+    *,
+    exact: bool = False,
+) -> list[Found]:
+    """By cosine similarity, -1 to 1, best first. In a transaction."""
+    if not model.dimensions or len(vector) != model.dimensions:
+        return []
+    conditions = ["model_id = %s", "room_id = any(%s::uuid[])"]
+    params: list[Any] = [model.id, [room.id for room in rooms]]
+    for column, value in (
+        ("user_id = %s", where.user_id),
+        ("created_at >= %s", where.since),
+        ("created_at < %s", where.until),
+    ):
+        if value is not None:
+            conditions.append(column)
+            params.append(value)
+    shape = f"halfvec({int(model.dimensions)})"
+    column = "vector"
+    if not exact and sum(room.messages for room in rooms) > EXACT_MOST and indexed(sql, model.id):
+        conditions[0] = f"model_id = {int(model.id)}"
+        params = params[1:]
+        column = f"vector::{shape}"
+        sql.run(f"set local hnsw.ef_search = {EF_SEARCH}")
+        sql.run("set local hnsw.iterative_scan = relaxed_order")
+        sql.run(f"set local hnsw.max_scan_tuples = {SCAN_MOST}")
+    found = sql.rows(
+        f"select room_id::text, seq, 1 - ({column} <=> %s::{shape}) as score from message_vectors where "
+        + " and ".join(conditions)
+        + f" order by {column} <=> %s::{shape} limit %s",
+        literal(vector),
+        *params,
+        literal(vector),
+        limit,
+    )
+    return sorted((Found(*row) for row in found), key=lambda one: -one.score)
+
+
+def similar(sql: Sql, model: Model, places: Sequence[tuple[str, int]], vector: Sequence[float]) -> list[Found]:
+    """The cosine similarity of the messages at these places: (room, seq)."""
+    if not model.dimensions or len(vector) != model.dimensions:
+        return []
+    found = sql.rows(
+        "select t.room_id::text, t.seq, 1 - (t.vector <=> %s::halfvec) from unnest(%s::uuid[], %s::bigint[]) v(room_id, seq)"
+        " join message_vectors t on t.model_id = %s and t.room_id = v.room_id and t.seq = v.seq",
+        literal(vector),
+        [place[0] for place in places],
+        [place[1] for place in places],
+        model.id,
+    )
+    return [Found(*row) for row in found]
+
+
+def literal(vector: Sequence[float]) -> str:
+    """pgvector's text for it."""
+    return "[" + ",".join([f"{value:.6g}" for value in vector]) + "]"

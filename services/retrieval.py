@@ -1,0 +1,160 @@
+"""What a room's bot is given of the past: who is there, and passages that search finds for a question.
+
+Knows rooms, rows and search; knows nothing of prompts' wording. A passage comes only from where every reader of the
+question's room may read, since the answer is for all of them; that is asked in the search's own snapshot.
+"""
+
+import asyncio
+import logging
+import time
+from collections import OrderedDict
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from config.settings import Settings
+from models import rooms, search
+from models.database import Database, DatabaseUnavailable, Sql
+from models.messages import MessageRow
+from models.search import Where
+from services import terms
+from services.prompts import Line, Passage, People
+from services.search import Ranked, Search
+from services.vectors import Query, Vectors
+
+log = logging.getLogger("maru.retrieval")
+
+# An answer does not wait longer for its past.
+MOST_S = 2.0
+ASKED_MOST = 1_000
+FOUND_MOST = 24
+PASSAGES_MOST = 8
+# Messages beside one that was found: what was asked before it, what was answered.
+BESIDE = (-1, 0, 1)
+# What has less than this share of the question's words, or of the best's score, says nothing about it.
+SCORE_LEAST, SHARE_LEAST = 0.15, 0.4
+# Who is in a room, and that there is nothing to search, may be this old; what may be read is asked each time.
+SURROUNDINGS_S = 10.0
+SURROUNDINGS_KEPT = 5_000
+NAMES_MOST = 30
+
+
+class Source(NamedTuple):
+    message_id: str
+    room_id: str
+
+
+class Found(NamedTuple):
+    """sources: the message that each passage was found by."""
+
+    passages: list[Passage]
+    sources: list[Source]
+
+
+NOTHING = Found([], [])
+
+
+class Surroundings(NamedTuple):
+    """elsewhere: there are other rooms that all readers of this one may read."""
+
+    people: People
+    elsewhere: bool
+
+
+class Retrieval:
+    def __init__(self, db: Database, settings: Settings, searching: Search, vectors: Vectors) -> None:
+        self._db = db
+        self._settings = settings
+        self._search = searching
+        self._vectors = vectors
+        self._kept: OrderedDict[str, tuple[float, Surroundings]] = OrderedDict()
+
+    async def surroundings(self, room_id: str) -> Surroundings:
+        now = time.monotonic()
+        kept = self._kept.get(room_id)
+        if kept is not None and kept[0] > now:
+            return kept[1]
+        found = await self._db.run_bare(self._surroundings, room_id)
+        self._kept[room_id] = (now + SURROUNDINGS_S, found)
+        self._kept.move_to_end(room_id)
+        while len(self._kept) > SURROUNDINGS_KEPT:
+            self._kept.popitem(last=False)
+        return found
+
+    def _surroundings(self, sql: Sql, room_id: str) -> Surroundings:
+        names, more = rooms.names(sql, room_id, NAMES_MOST)
+        elsewhere = self._settings.retrieval_scope == "readers" and len(search.shared(sql, room_id)) > 1
+        return Surroundings(People(names, more), elsewhere)
+
+    async def passages(self, question: MessageRow, history: Sequence[MessageRow], least: int, elsewhere: bool) -> Found:
+        """The best first, without what `history` (oldest first) has. least: how many messages history could have had.
+
+        Nothing at once where history is all that there is. Never raises: an answer without its past is still one.
+        """
+        if not elsewhere and len(history) < least:
+            return NOTHING
+        try:
+            async with asyncio.timeout(MOST_S):
+                text = question.content[:ASKED_MOST]
+                meaning = await self._vectors.query(text)
+                return await self._db.run_snapshot(self._find, question, history, text, meaning)
+        except (DatabaseUnavailable, TimeoutError) as error:
+            log.warning("an answer goes without its past", extra={"error": str(error)[:200] or "timeout"})
+            return NOTHING
+
+    def _find(
+        self, sql: Sql, question: MessageRow, history: Sequence[MessageRow], text: str, meaning: Query | None
+    ) -> Found:
+        here = question.room_id
+        scope = [
+            room for room in search.shared(sql, here) if room.id == here or self._settings.retrieval_scope == "readers"
+        ]
+        asked = terms.query(text.replace('"', " "))  # a question's quotes do not rule anything out
+        if not asked.terms and meaning is None:
+            return NOTHING
+        ranked = self._search.rank(sql, scope, Where(), asked, text, 0, FOUND_MOST, meaning)
+        given = {(row.room_id, row.seq) for row in history}
+        # What stands after the question was said to somebody else; the answer to it is being written.
+        found = [
+            one for one in ranked
+            if one.row.status in ("complete", "stopped") and (one.row.room_id, one.row.seq) not in given
+            and not (one.row.room_id == here and one.row.seq >= question.seq)
+        ]  # fmt: skip
+        found = [one for one in found if one.score >= max(SCORE_LEAST, SHARE_LEAST * found[0].score)]
+        return self._together(sql, found, question, given, asked)
+
+    @staticmethod
+    def _together(
+        sql: Sql, found: Sequence[Ranked], question: MessageRow, given: set[tuple[str, int]], asked: terms.Query
+    ) -> Found:
+        """Each with what stands beside it; what meets becomes one passage, at the place of the best."""
+        wanted = [(one.row.room_id, one.row.seq + step) for one in found for step in BESIDE]
+        rows = {one.row.room_id: {one.row.seq: one.row} for one in found}
+        for (room_id, seq), row in search.read(sql, [place for place in wanted if place not in given]).items():
+            ended = row.status in ("complete", "stopped")
+            if ended and not (room_id == question.room_id and seq >= question.seq):
+                rows.setdefault(room_id, {})[seq] = row
+        names = rooms.names_of(sql, [room_id for room_id in rows if room_id != question.room_id])
+        hits = {(one.row.room_id, one.row.seq) for one in found}
+        passages: list[Passage] = []
+        sources: list[Source] = []
+        taken: set[tuple[str, int]] = set()
+        for one in found:
+            room_id, seq = one.row.room_id, one.row.seq
+            if (room_id, seq) in taken or len(passages) == PASSAGES_MOST:
+                continue
+            first = last = seq
+            there = rows[room_id]
+            while first - 1 in there and (seq - first < 1 or (room_id, first) in hits or (room_id, first - 1) in hits):
+                first -= 1
+            while last + 1 in there and (last - seq < 1 or (room_id, last) in hits or (room_id, last + 1) in hits):
+                last += 1
+            lines = []
+            for at in range(first, last + 1):
+                if (room_id, at) not in taken:
+                    taken.add((room_id, at))
+                    row = there[at]
+                    spans = terms.spans(asked, row.content) if (room_id, at) in hits else []
+                    lines.append(Line(row.user_name, row.created_at, row.content, spans[0][0] if spans else 0))
+            passages.append(Passage(names.get(room_id, ""), lines))
+            sources.append(Source(one.row.id, room_id))
+        return Found(passages, sources)
