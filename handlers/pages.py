@@ -1,5 +1,6 @@
 """HTML pages and static files. Jinja2 with autoescape; no inline script or style, so that the CSP can forbid them."""
 
+import contextlib
 import hashlib
 import json
 from functools import cache
@@ -11,9 +12,9 @@ from tornado.web import RequestHandler, StaticFileHandler, url
 
 from handlers.api.problems import any_problem
 from handlers.door import COOKIE
-from services.accounts import Identity
+from services.accounts import Identity, is_uuid
 from services.container import Services
-from services.errors import AuthError
+from services.errors import AuthError, NotFound
 
 ROOT = Path(__file__).parent.parent
 CSP = (
@@ -76,6 +77,7 @@ class Page(RequestHandler):
 
     async def _render(self, who: Identity | None, *path: str) -> str:
         services = self.services
+        given = await self._given(who, path[0]) if self._name == "context.html" and who and path else None
         invitation = await services.rooms.invitation(path[0]) if self._name == "invite.html" and path else None
         lang = language(self)
         return self._templates.get_template(self._name).render(
@@ -85,11 +87,29 @@ class Page(RequestHandler):
             room_id=path[0] if path and self._name == "chat.html" else None,
             code=path[0] if path and self._name == "invite.html" else None,
             invitation=invitation,
+            given=given,
             registration=services.settings.registration,
             setup=services.setup_code is not None,
             next=self._next(),
             commands=reference_commands() if self._name == "docs.html" else None,
         )
+
+    async def _given(self, who: Identity, message_id: str) -> dict[str, Any] | None:
+        """What the model was given for an answer, or None (404) for what one may not read."""
+        messages = self.services.messages
+        try:
+            if not is_uuid(message_id):
+                raise NotFound("message.not_found", "There is no such message.")
+            message = await messages.get(who, message_id)
+            _, prompt = await messages.context(who, message_id)
+        except NotFound:
+            self.set_status(404)
+            return None
+        sources = []
+        for passage in prompt.get("passages", []):
+            with contextlib.suppress(NotFound):  # deleted since
+                sources.append(await messages.get(who, passage["messageId"]))
+        return {"message": message, "system": prompt["system"], "turns": prompt["messages"], "sources": sources}
 
     def write_error(self, status_code: int, **kwargs: Any) -> None:
         any_problem(self, status_code, kwargs.get("exc_info"))
@@ -130,6 +150,7 @@ def page_routes(services: Services) -> list[Any]:
         page("/", "chat.html"),
         page("/login", "login.html", open_to_all=True),
         page(r"/r/([^/]+)", "chat.html"),
+        page(r"/m/([^/]+)", "context.html"),
         page(r"/i/([^/]+)", "invite.html", open_to_all=True),
         page("/docs", "docs.html", open_to_all=True),
         url(r"/static/(.*)", Static, {"path": str(ROOT / "static")}),

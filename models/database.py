@@ -17,7 +17,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 from weakref import WeakKeyDictionary
 
 import psycopg2
-from peewee import InterfaceError, OperationalError, PostgresqlDatabase
+from peewee import InterfaceError, OperationalError, PostgresqlDatabase, ProgrammingError
 from playhouse.db_url import parse
 from playhouse.migrations import Runner
 from psycopg2 import extensions
@@ -28,6 +28,8 @@ Row = tuple[Any, ...]
 
 MIGRATION_LOCK = 0x6D617275  # "maru"
 CONNECT_S = 10
+EXTENSION = "vector"
+EXTENSION_LEAST = (0, 8)  # iterative scans of an index
 # A plan is made once and kept: made for tables that are still small it would read them whole, and go on so when they are
 # not. Left are nested loops over indexes.
 UNFIT_TO_KEEP = ("enable_seqscan", "enable_bitmapscan", "enable_hashjoin", "enable_mergejoin", "jit")
@@ -53,6 +55,10 @@ def register_types(connection: Any) -> None:
 
 class DatabaseUnavailable(Exception):
     """Postgres can't be reached, or gave up on the statement. Whether it took effect may be unknown."""
+
+
+class DatabaseUnfit(DatabaseUnavailable):
+    """Postgres is there and lacks what Maru needs; the message says what to do."""
 
 
 def unavailable(error: Exception) -> DatabaseUnavailable:
@@ -201,12 +207,33 @@ class Database:
             self._sql.run("set statement_timeout = 0")
             self._sql.rows("select pg_advisory_lock(%s)", MIGRATION_LOCK)
             try:
-                self._peewee.execute_sql("create extension if not exists vector")
+                self._extend()
                 runner = Runner(self._peewee, str(Path(__file__).parent / "migrations"))
                 return list(runner.up())
             finally:
                 self._sql.rows("select pg_advisory_unlock(%s)", MIGRATION_LOCK)
                 self._sql.run("reset statement_timeout")
+
+    def _extend(self) -> None:
+        """Raises DatabaseUnfit."""
+        found = self._sql.row(
+            "select default_version, installed_version from pg_available_extensions where name = %s", EXTENSION
+        )
+        needed = ".".join(map(str, EXTENSION_LEAST))
+        if found is None:
+            raise DatabaseUnfit(
+                f"Postgres lacks the extension {EXTENSION}: install pgvector {needed} or newer on its machine."
+            )
+        if tuple(map(int, (found[1] or found[0]).split(".")[:2])) < EXTENSION_LEAST:
+            do = f"run ALTER EXTENSION {EXTENSION} UPDATE as its owner" if found[1] else "install a newer one"
+            raise DatabaseUnfit(f"Postgres has pgvector {found[1] or found[0]}, and {needed} is needed: {do}.")
+        if found[1] is None:
+            try:
+                self._peewee.execute_sql(f"create extension if not exists {EXTENSION}")
+            except ProgrammingError as error:
+                raise DatabaseUnfit(
+                    f"Run CREATE EXTENSION {EXTENSION} in the database as a superuser: {error}"
+                ) from error
 
     def unapplied(self, sql: Sql) -> list[str]:
         """Migrations of this program that the database lacks; raises when it does not answer."""

@@ -6,6 +6,7 @@ import { copyText } from "./clipboard.js";
 import { Composer } from "./composer.js";
 import { confirm, toast } from "./dialogs.js";
 import { initial } from "./dom.js";
+import { Found } from "./found.js";
 import { say, words } from "./i18n.js";
 import { listenToKeys } from "./keys.js";
 import { Live } from "./live.js";
@@ -79,6 +80,7 @@ const actions = {
       fault(error);
     }
   },
+  context: (message) => window.open(`/m/${message.id}`, "_blank", "noopener"),
   settings: (part) => panel.toggle(part),
   newChat,
 };
@@ -142,6 +144,7 @@ const log = new Log(store, actions);
 const composer = new Composer(store, actions);
 const panel = new Panel(store);
 const rooms = new Rooms(store, (roomId) => go(roomId));
+new Found(store, actions);
 const tools = new Tools(log, store, actions);
 new Notice(store, () => socket.connectNow());
 new Spoken(store);

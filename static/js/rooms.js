@@ -28,8 +28,9 @@ export class Rooms {
   #foundKey(event, go) {
     if (event.isComposing) return;
     if (event.key === "Escape") this.#clear();
-    const first = event.key === "Enter" && this.#list.querySelector("a.room");
-    if (!first) return;
+    if (event.key !== "Enter") return;
+    const first = this.#list.querySelector("a.room");
+    if (!first) return document.querySelector("#found a.hit")?.click();
     this.#clear();
     go(first.dataset.room);
   }
@@ -37,7 +38,7 @@ export class Rooms {
   #clear() {
     this.#find.value = "";
     this.#find.blur();
-    this.#later();
+    this.#find.dispatchEvent(new Event("input"));
   }
 
   #later() {
@@ -68,7 +69,7 @@ export class Rooms {
       [say("rooms.own"), lines.filter((line) => !line.shared)],
     ];
     const parts = groups.flatMap(([title, members]) => (members.length ? this.#group(title, members) : []));
-    const none = !found.length && this.#store.roomsKnown && say(all.length ? "rooms.none" : "rooms.empty");
+    const none = !all.length && this.#store.roomsKnown && say("rooms.empty");
     const focused = document.activeElement?.closest?.("a.room")?.dataset.room;
     this.#list.replaceChildren(...parts, ...(none ? [make("p", { class: "side__none" }, none)] : []));
     if (focused) this.#list.querySelector(`[data-room="${focused}"]`)?.focus();

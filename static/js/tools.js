@@ -62,6 +62,7 @@ export class Tools {
       canWrite && tool("reply", say("message.reply"), () => actions.reply(message)),
       tool("copy", say("message.copy"), () => actions.copy(message)),
       tool("link", say("message.link"), () => actions.link(message)),
+      message.role === "bot" && tool("quote", say("message.context"), () => actions.context(message)),
       own && canWrite && tool("edit", say("message.edit"), () => actions.edit(message)),
       message.role === "bot" &&
         canWrite &&
