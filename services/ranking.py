@@ -112,6 +112,16 @@ def score(weights: Mapping[int, float], of: Mapping[int, float]) -> float:
     return sum(weight * of[term] for term, weight in weights.items() if term in of)
 
 
+def with_beside(own: Mapping[tuple[str, int], float]) -> dict[tuple[str, int], float]:
+    """Scores between 0 and 1 by place (room, seq), each with its neighbours' share: what `models.search.best` does to the
+    words' scores."""
+    return {
+        (room, seq): score
+        + (1 - score) * sum(share * own.get((room, seq + step), 0.0) for step, share in BESIDE.items())
+        for (room, seq), score in own.items()
+    }
+
+
 def as_typed(wanted: Wanted, row: MessageRow) -> float:
     """The share of the query's weight in words that a text or its author's name has just as they were typed, 0 to 1."""
     text = f"{row.user_name}\n{row.content}"

@@ -144,10 +144,12 @@ class Search:
             ((f.room_id, f.seq), f.score) for f in embeddings.similar(sql, meaning.model, unknown, meaning.vector)
         )
         best = max(known.values(), default=0.0) or 1.0
+        means = {place: max(0.0, (score - low) / ((high - low) or 1.0)) for place, score in near.items()}
+        if not where.user_id:
+            means = ranking.with_beside(means)
         return {
-            place: (1 - share) * known.get(place, 0.0) / best
-            + share * max(0.0, (near.get(place, low) - low) / ((high - low) or 1.0))
-            for place in known.keys() | near.keys()
+            place: (1 - share) * known.get(place, 0.0) / best + share * means.get(place, 0.0)
+            for place in known.keys() | means.keys()
         }
 
     def _weigh(self, sql: Sql, asked: terms.Query) -> ranking.Wanted:

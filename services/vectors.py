@@ -40,7 +40,7 @@ QUERY_S = 1.5
 # After so many failures in a row searches don't ask for a while, or each would wait.
 QUERY_REST_S = 10.0
 QUERIES_KEPT = 512
-DEFAULT_WEIGHT = 0.3
+DEFAULT_WEIGHT = 0.25
 PROBE = "maru"
 ROWS_DROPPED = 5_000
 
@@ -220,7 +220,7 @@ class Vectors:
         waiting = await self._db.run_bare(embeddings.waiting, model.id, embedder.batch)
         if not waiting:
             return 0
-        texts = [clean(one.content)[:TEXT_MOST] if one.findable else "" for one in waiting]
+        texts = [text_of(one) for one in waiting]
         asked = [place for place, text in enumerate(texts) if text]
         vectors: list[list[float] | None] = [None] * len(waiting)
         tokens = 0
@@ -280,6 +280,12 @@ class Vectors:
             await self.models()
         while await self._db.run_bare(embeddings.drop_others, ROWS_DROPPED):  # noqa: ASYNC110, others get their turn
             await asyncio.sleep(0.05)
+
+
+def text_of(one: Waiting) -> str:
+    """What stands for a message: who said it is half of what it means to those who ask."""
+    text = clean(one.content)[:TEXT_MOST] if one.findable else ""
+    return f"{clean(one.name)}: {text}" if text else ""
 
 
 def clean(text: str) -> str:

@@ -20,6 +20,7 @@ from typing import Any
 
 from models.base import new_id
 from models.database import Sql
+from models.messages import MessageRow
 from models.search import Where
 from services.accounts import Identity
 from services.container import Services
@@ -170,13 +171,32 @@ async def evaluate(
         hits, _ = await services.search.find(loaded.owner, query["text"], where, mode, 0, DEPTH)
         ms = (time.perf_counter() - began) * 1000
         found = [own[hit.message.id] for hit in hits]
-        rooms = [query["room"]] if query.get("room") else list(loaded.rooms)
+        within = query.get("within") or query.get("room")
+        rooms = [within] if within else list(loaded.rooms)
         right = {(room, one) for one in query["right"] for room in rooms if (room, one) in loaded.messages}
         if not right & set(found):
             missed(query, [one for _, one in found])
         for kind in ("all", *filter(None, [query.get("kind")])):
             figures[kind].add(found, right, ms)
     return figures
+
+
+async def remember(services: Services, data: Set, loaded: Loaded) -> list[float]:
+    """Milliseconds that looking for passages adds before an answer, for each query asked as a question in its room."""
+    found = []
+    for query in data.queries:
+        room = query.get("within") or query.get("room")
+        if not room:
+            continue
+        now = datetime.now(UTC)
+        said = MessageRow(
+            new_id(), loaded.rooms[room], 1 << 40, 1 << 40, loaded.owner.user_id, "Owner", "user", query["text"], now
+        )
+        began = time.perf_counter()
+        around = await services.retrieval.surroundings(said.room_id)
+        await services.retrieval.passages(said, [], 0, around.elsewhere)
+        found.append((time.perf_counter() - began) * 1000)
+    return sorted(found)
 
 
 def table(rows: Iterable[tuple[str, dict[str, float]]]) -> str:
