@@ -37,7 +37,10 @@ ContextOf = Callable[[dict[str, Any]], int]
 
 
 class Job(NamedTuple):
-    """A claimed answer, and what its prompt is made of. question: None when it was deleted meanwhile."""
+    """A claimed answer, and what its prompt is made of. question: None when it was deleted meanwhile.
+
+    people: names of some members and how many there are, where they were read on the way.
+    """
 
     message: MessageRow
     room_name: str | None
@@ -45,6 +48,7 @@ class Job(NamedTuple):
     taken_over: bool
     history: list[MessageRow]
     question: MessageRow | None
+    people: tuple[list[str], int] | None = None
 
 
 def candidates(sql: Sql, lease_s: float, per_user: int, limit: int) -> list[tuple[str, str]]:
@@ -97,7 +101,7 @@ PREPARED["maru_job"] = (
     + " where m.id = $4 and m.lease_owner = $5 and m.status = 'streaming'"
 )
 PREPARED["maru_asked"] = (
-    "(uuid, uuid, int, uuid, uuid) as select r.name, r.bot::text, x.* from rooms r cross join lateral ((select false, "
+    f"(uuid, uuid, int, uuid, uuid) as select r.name, r.bot::text, {rooms.NAMES}, x.* from rooms r cross join lateral ((select false, "
     + COLUMNS
     + FROM
     + " where m.room_id = $1 and m.seq < (select seq from messages where id = $2) and not m.deleted and m.content <> ''"
@@ -219,7 +223,7 @@ def ask(
             *(new.room_id, question_id, claimer.context_of({}), answer_id, claimer.owner),
         ],
     )
-    found = sorted(((row[2], MessageRow(*row[3:])) for row in rows), key=lambda pair: pair[1].seq)
+    found = sorted(((row[4], MessageRow(*row[5:])) for row in rows), key=lambda pair: pair[1].seq)
     question = next((message for _, message in found if message.id == question_id), None)
     if question is None:
         return None
@@ -233,7 +237,8 @@ def ask(
     if not claimed:
         return done, None
     history = [message for _, message in found if message.seq < question.seq]
-    return done, Job(answer, room_name, json.loads(bot), False, history, None if question.deleted else question)
+    people = (rows[0][2], rows[0][3])
+    return done, Job(answer, room_name, json.loads(bot), False, history, None if question.deleted else question, people)
 
 
 def forget_pieces(cursor: Any, message: MessageRow) -> bool:

@@ -51,6 +51,14 @@ ROOM = (
     " from rooms r join room_heads h on h.room_id = r.id join members m on m.room_id = r.id and m.user_id = %s"
 )
 
+# Of a room `r`: the names of those who came first, and how many there are.
+NAMES_MOST = 30
+NAMES = (
+    "array(select u.name from (select user_id, joined_at from members where room_id = r.id order by joined_at, user_id"
+    f" limit {NAMES_MOST}) p join users u on u.id = p.user_id order by p.joined_at, p.user_id),"
+    " (select count(*) from members where room_id = r.id)"
+)
+
 
 def create(sql: Sql, owner_id: str, name: str | None, bot: dict[str, Any]) -> str:
     room_id = new_id()
@@ -134,15 +142,10 @@ def readable(sql: Sql, user_id: str, ids: Sequence[str]) -> list[str]:
     return [row[0] for row in found]
 
 
-def names(sql: Sql, room_id: str, limit: int) -> tuple[list[str], int]:
-    """(names of the members who came first, how many others there are)"""
-    found = sql.rows(
-        "select u.name, x.count from (select user_id, count(*) over () as count, joined_at from members where room_id = %s"
-        " order by joined_at, user_id limit %s) x join users u on u.id = x.user_id order by x.joined_at, x.user_id",
-        room_id,
-        limit,
-    )
-    return [row[0] for row in found], (found[0][1] - len(found) if found else 0)
+def names(sql: Sql, room_id: str) -> tuple[list[str], int]:
+    """(names of the members who came first, how many members there are)"""
+    row = sql.row(f"select {NAMES} from rooms r where r.id = %s", room_id)
+    return (row[0], row[1]) if row else ([], 0)
 
 
 def names_of(sql: Sql, ids: Sequence[str]) -> dict[str, str]:

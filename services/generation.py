@@ -23,7 +23,7 @@ from services.llm.registry import Choice, Models
 from services.messages import bot_settings, title, view
 from services.realtime.bus import Bus
 from services.realtime.events import Bot, Event, Stream
-from services.retrieval import NOTHING, Retrieval, Source
+from services.retrieval import Retrieval, Source
 from services.tasks import Tasks
 
 log = logging.getLogger("maru.generation")
@@ -292,15 +292,15 @@ class Generation:
 
     async def _plan(self, answer: Answer, question: MessageRow) -> Request:
         bot, settings, history = answer.bot, self._settings, answer.job.history
-        around = await self._retrieval.surroundings(question.room_id)
-        found = NOTHING
-        if bot.retrieval and settings.retrieval:
-            asked = time.monotonic()
-            found = await self._retrieval.passages(question, history, bot.context_messages, around.elsewhere)
-            self.observer.retrieved(time.monotonic() - asked)
+        remember = bot.retrieval and settings.retrieval
+        asked = time.monotonic()
+        people, found = await self._retrieval.gather(
+            question, history, bot.context_messages, answer.job.people, remember
+        )
+        self.observer.retrieved(time.monotonic() - asked)
         prompt = prompts.build(
-            bot.name, bot.system_prompt, history, question, settings.prompt_tokens, around.people,
-            found.passages, settings.retrieval_tokens,
+            bot.name, bot.system_prompt, history, question, settings.prompt_tokens, people, found.passages,
+            settings.retrieval_tokens,
         )  # fmt: skip
         answer.prompt, answer.sources = prompt, found.sources[: len(prompt.quoted)]
         temperature = None if bot.temperature == 1.0 else bot.temperature

@@ -26,16 +26,14 @@ log = logging.getLogger("maru.retrieval")
 # An answer does not wait longer for its past.
 MOST_S = 2.0
 ASKED_MOST = 1_000
-FOUND_MOST = 24
+FOUND_MOST = 20
 PASSAGES_MOST = 8
 # Messages beside one that was found: what was asked before it, what was answered.
 BESIDE = (-1, 0, 1)
 # What has less than this share of the question's words, or of the best's score, says nothing about it.
 SCORE_LEAST, SHARE_LEAST = 0.15, 0.4
-# Who is in a room, and that there is nothing to search, may be this old; what may be read is asked each time.
-SURROUNDINGS_S = 10.0
-SURROUNDINGS_KEPT = 5_000
-NAMES_MOST = 30
+ALONE_S = 10.0
+ALONE_KEPT = 5_000
 
 
 class Source(NamedTuple):
@@ -53,65 +51,65 @@ class Found(NamedTuple):
 NOTHING = Found([], [])
 
 
-class Surroundings(NamedTuple):
-    """elsewhere: there are other rooms that all readers of this one may read."""
-
-    people: People
-    elsewhere: bool
-
-
 class Retrieval:
     def __init__(self, db: Database, settings: Settings, searching: Search, vectors: Vectors) -> None:
         self._db = db
         self._settings = settings
         self._search = searching
         self._vectors = vectors
-        self._kept: OrderedDict[str, tuple[float, Surroundings]] = OrderedDict()
+        self._alone: OrderedDict[str, float] = OrderedDict()
 
-    async def surroundings(self, room_id: str) -> Surroundings:
-        now = time.monotonic()
-        kept = self._kept.get(room_id)
-        if kept is not None and kept[0] > now:
-            return kept[1]
-        found = await self._db.run_bare(self._surroundings, room_id)
-        self._kept[room_id] = (now + SURROUNDINGS_S, found)
-        self._kept.move_to_end(room_id)
-        while len(self._kept) > SURROUNDINGS_KEPT:
-            self._kept.popitem(last=False)
-        return found
+    async def gather(
+        self, question: MessageRow, history: Sequence[MessageRow], least: int, people: tuple[list[str], int] | None,
+        remember: bool,
+    ) -> tuple[People, Found]:  # fmt: skip
+        """Who is there, and the best passages without what `history` (oldest first) has.
 
-    def _surroundings(self, sql: Sql, room_id: str) -> Surroundings:
-        names, more = rooms.names(sql, room_id, NAMES_MOST)
-        elsewhere = self._settings.retrieval_scope == "readers" and len(search.shared(sql, room_id)) > 1
-        return Surroundings(People(names, more), elsewhere)
-
-    async def passages(self, question: MessageRow, history: Sequence[MessageRow], least: int, elsewhere: bool) -> Found:
-        """The best first, without what `history` (oldest first) has. least: how many messages history could have had.
-
-        Nothing at once where history is all that there is. Never raises: an answer without its past is still one.
+        least: how many messages history could have had; what has fewer is all of its room. people: as they were read on
+        the way, if they were. Never raises: an answer without its past is still one.
         """
-        if not elsewhere and len(history) < least:
-            return NOTHING
+        history_is_all = len(history) < least
+        alone = history_is_all and self._alone.get(question.room_id, 0.0) > time.monotonic()
+        search_too = remember and not alone
+        found = NOTHING
         try:
-            async with asyncio.timeout(MOST_S):
-                text = question.content[:ASKED_MOST]
-                meaning = await self._vectors.query(text)
-                return await self._db.run_snapshot(self._find, question, history, text, meaning)
+            if search_too or people is None:
+                async with asyncio.timeout(MOST_S):
+                    text = question.content[:ASKED_MOST]
+                    meaning = await self._vectors.query(text) if search_too else None
+                    people, found = await self._db.run_snapshot(
+                        self._gather, question, history, text, meaning, people, search_too, history_is_all
+                    )
         except (DatabaseUnavailable, TimeoutError) as error:
             log.warning("an answer goes without its past", extra={"error": str(error)[:200] or "timeout"})
-            return NOTHING
+        except Exception:
+            log.exception("an answer goes without its past")
+        names, members = people or ([], 0)
+        return People(names, max(0, members - len(names))), found
+
+    def _gather(
+        self, sql: Sql, question: MessageRow, history: Sequence[MessageRow], text: str, meaning: Query | None,
+        people: tuple[list[str], int] | None, search_too: bool, history_is_all: bool,
+    ) -> tuple[tuple[list[str], int], Found]:  # fmt: skip
+        if people is None:
+            people = rooms.names(sql, question.room_id)
+        return people, self._find(sql, question, history, text, meaning, history_is_all) if search_too else NOTHING
 
     def _find(
-        self, sql: Sql, question: MessageRow, history: Sequence[MessageRow], text: str, meaning: Query | None
-    ) -> Found:
+        self, sql: Sql, question: MessageRow, history: Sequence[MessageRow], text: str, meaning: Query | None,
+        history_is_all: bool,
+    ) -> Found:  # fmt: skip
         here = question.room_id
         scope = [
             room for room in search.shared(sql, here) if room.id == here or self._settings.retrieval_scope == "readers"
         ]
+        if len(scope) <= 1 and history_is_all:
+            self._is_alone(here)
+            return NOTHING
         asked = terms.query(text.replace('"', " "))  # a question's quotes do not rule anything out
         if not asked.terms and meaning is None:
             return NOTHING
-        ranked = self._search.rank(sql, scope, Where(), asked, text, 0, FOUND_MOST, meaning)
+        ranked = self._search.rank(sql, scope, Where(), asked, text, 0, FOUND_MOST, meaning, at_once=FOUND_MOST)
         given = {(row.room_id, row.seq) for row in history}
         # What stands after the question was said to somebody else; the answer to it is being written.
         found = [
@@ -122,19 +120,28 @@ class Retrieval:
         found = [one for one in found if one.score >= max(SCORE_LEAST, SHARE_LEAST * found[0].score)]
         return self._together(sql, found, question, given, asked)
 
+    def _is_alone(self, room_id: str) -> None:
+        """For a moment it is not asked again whether a room has others beside it; what may be read is, each time."""
+        self._alone[room_id] = time.monotonic() + ALONE_S
+        while len(self._alone) > ALONE_KEPT:
+            self._alone.popitem(last=False)
+
     @staticmethod
     def _together(
         sql: Sql, found: Sequence[Ranked], question: MessageRow, given: set[tuple[str, int]], asked: terms.Query
     ) -> Found:
         """Each with what stands beside it; what meets becomes one passage, at the place of the best."""
-        wanted = [(one.row.room_id, one.row.seq + step) for one in found for step in BESIDE]
-        rows = {one.row.room_id: {one.row.seq: one.row} for one in found}
-        for (room_id, seq), row in search.read(sql, [place for place in wanted if place not in given]).items():
+        found = found[: 2 * PASSAGES_MOST]
+        wanted = [(one.row.room_id, one.row.seq + step) for one in found[:PASSAGES_MOST] for step in BESIDE]
+        hits = {(one.row.room_id, one.row.seq) for one in found}
+        rows: dict[str, dict[int, MessageRow]] = {}
+        for one in found:
+            rows.setdefault(one.row.room_id, {})[one.row.seq] = one.row
+        for (room_id, seq), row in search.read(sql, list(set(wanted) - given - hits)).items():
             ended = row.status in ("complete", "stopped")
             if ended and not (room_id == question.room_id and seq >= question.seq):
                 rows.setdefault(room_id, {})[seq] = row
         names = rooms.names_of(sql, [room_id for room_id in rows if room_id != question.room_id])
-        hits = {(one.row.room_id, one.row.seq) for one in found}
         passages: list[Passage] = []
         sources: list[Source] = []
         taken: set[tuple[str, int]] = set()

@@ -92,9 +92,9 @@ class Search:
 
     def rank(
         self, sql: Sql, rooms: Sequence[Room], where: Where, asked: terms.Query, query: str, offset: int, limit: int,
-        meaning: Query | None = None, *, alone: bool = False,
+        meaning: Query | None = None, *, alone: bool = False, at_once: int = READ,
     ) -> list[Ranked]:  # fmt: skip
-        """alone: by meaning only, where it is given."""
+        """alone: by meaning only, where it is given. at_once: so many of the best are read and compared by their texts."""
         if not rooms:
             return []
         if not asked.terms and meaning is None:
@@ -112,9 +112,9 @@ class Search:
         ordered = sorted(known.items(), key=lambda one: (-one[1], -one[0][1]))
         done = {room.id: room.done for room in rooms}
         ranked: list[Ranked] = []
-        for start in range(0, min(len(ordered), PAGES_MOST), READ):
+        for start in range(0, min(len(ordered), PAGES_MOST), at_once):
             batch = self._reread(
-                sql, ordered[start : start + READ], rows, done, where, wanted, keep=meaning is not None
+                sql, ordered[start : start + at_once], rows, done, where, wanted, keep=meaning is not None
             )
             ranked += batch
             if len(ranked) >= offset + limit:

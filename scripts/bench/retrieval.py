@@ -193,8 +193,7 @@ async def remember(services: Services, data: Set, loaded: Loaded) -> list[float]
             new_id(), loaded.rooms[room], 1 << 40, 1 << 40, loaded.owner.user_id, "Owner", "user", query["text"], now
         )
         began = time.perf_counter()
-        around = await services.retrieval.surroundings(said.room_id)
-        await services.retrieval.passages(said, [], 0, around.elsewhere)
+        await services.retrieval.gather(said, [], 0, None, True)
         found.append((time.perf_counter() - began) * 1000)
     return sorted(found)
 

@@ -12,6 +12,7 @@ from bench.send import free_port
 ANSWERS, EXTRA, ALONE = 100, 20, 30
 EVERY_MS = 20
 TARGET_MS = 5.0
+MEMORY_TARGET_MS = 35.0
 PASSWORD = "correct horse battery 9"
 
 
@@ -19,8 +20,9 @@ class Asker:
     """One connection in a room of its own, and the answer that it is given. Times in ns of the monotonic clock."""
 
     def __init__(self, port: int, token: str) -> None:
-        room = http(port, "POST", "/rooms", {"name": "asked", "bot": {"when": "always", "contextMessages": 0}}, token)
-        self.room = room["id"]
+        bot = {"when": "always", "contextMessages": 0, "retrieval": False}
+        self.room = http(port, "POST", "/rooms", {"name": "asked", "bot": bot}, token)["id"]
+        self.remember = lambda: http(port, "PATCH", f"/rooms/{self.room}", {"bot": {"retrieval": True}}, token)
         self.door = Native(port, token)
         self.door.ask("join", {"roomId": self.room})
         self.door.socket.setblocking(False)
@@ -90,12 +92,13 @@ def stream(postgres: Postgres, quick: bool) -> list[Figure]:
     """100 answers at 50 tokens a second each, from a provider in its own process, to 100 native connections.
 
     What we add to a first token: from the client's `send` to the provider's being called, and from the provider's
-    writing of it to the client's receipt; what the provider itself takes is left out. Asked alone (nothing else runs),
+    writing of it to the client's receipt; what the provider itself takes is left out. Without memory, but for "with
+    memory", where what was said in all rooms is searched first. Asked alone (nothing else runs),
     one more beside 100 running ones, and 100 in one moment, which is a queue for one core. The client's and the
     provider's own wake-ups are in it.
     """
     seconds = 4.0 if quick else 8.0
-    parts: dict[str, list[tuple[float, float]]] = {"alone": [], "beside 100": [], "100 at once": []}
+    parts: dict[str, list[tuple[float, float]]] = {"alone": [], "beside 100": [], "100 at once": [], "with memory": []}
     costs: list[float] = []
     rates: list[float] = []
     pieces: list[float] = []
@@ -134,10 +137,16 @@ def stream(postgres: Postgres, quick: bool) -> list[Figure]:
                     parts["beside 100"].append((asker.before_ms, asker.after_ms))
                 askers.read_until(lambda: all(asker.over for asker in running))
                 askers.read_for(0.5)
+            for asker in running[:ALONE]:
+                asker.remember()
+                asker.ask(3)
+                askers.read_until(lambda asked=asker: asked.over)
+                askers.read_for(0.03)
+                parts["with memory"].append((asker.before_ms, asker.after_ms))
     found = []
     for when, both in parts.items():
         ours = [before + after for before, after in both]
-        target = None if when == "100 at once" else TARGET_MS
+        target = {"100 at once": None, "with memory": MEMORY_TARGET_MS}.get(when, TARGET_MS)
         found += [
             Figure("stream", f"first token, {when}: ours, median", median(ours), "ms", target, spread(ours)),
             Figure("stream", f"first token, {when}: ours, p99", quantile(ours, 0.99), "ms"),

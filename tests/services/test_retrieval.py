@@ -131,6 +131,14 @@ async def test_an_answer_does_not_wait_for_a_search_that_hangs(pods, model, monk
     assert turn.endswith("Ann: @Maru 냉장고 비밀번호?") and "4817" not in turn and answer["status"] == "complete"
 
 
+async def test_an_answer_comes_without_its_past_when_the_search_fails(pods, model, monkeypatch):
+    pod, ann, _, room, door = await story(pods, model, when="mention")
+    await say(ann, room, FACT, *(f"딴 얘기 {n}" for n in range(10)))
+    monkeypatch.setattr(pod.services.retrieval, "_find", lambda sql, *rest: sql.rows("select no_such_column"))
+    turn, answer = await asked(model, door, room, "@Maru 냉장고 비밀번호?")
+    assert "4817" not in turn and answer["status"] == "complete"
+
+
 async def test_who_is_in_the_room_is_told(pods, model):
     _, ann, people, room, door = await story(pods, model, others=2)
     await asked(model, door, room, "안녕")
