@@ -249,6 +249,19 @@ def behind(sql: Sql, limit: int) -> list[str]:
     return [row[0] for row in found]
 
 
+def waiting_count(sql: Sql) -> int:
+    """About how many changes are not in the index."""
+    row = sql.row(
+        "select coalesce(sum(h.head - coalesce(s.done, 0)), 0)::bigint from room_heads h left join search_rooms s using (room_id)"
+    )
+    return int(row[0]) if row else 0
+
+
+def forget_all(sql: Sql) -> None:
+    """Begin again with every message. What the index holds stays in use until it is replaced, row by row."""
+    sql.run("update search_rooms set done = 0")
+
+
 def index(sql: Sql, room_id: str, limit: int, entry_of: Callable[[MessageRow, Totals], Entry]) -> tuple[int, bool]:
     """Take the next changes of a room into the index, in one transaction: (how many, whether there are more).
 
