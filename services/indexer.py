@@ -21,8 +21,8 @@ SWEEP_S = 30.0
 SWEEP_ROOMS = 1_000
 # While more messages than these a second are sent, the index waits, but not for longer, and not for more of them.
 BUSY_SENDS = 50
-WAIT_MOST_S = 30.0
-WAITING_MOST = 10_000
+WAIT_MOST_S = 45.0
+WAITING_MOST = 20_000
 
 
 class Indexer:

@@ -73,22 +73,23 @@ class Search:
 
         Where no model of meaning serves, or it does not answer, every mode goes by the words.
         """
-        asked = terms.query(query)
         meaning = await self._vectors.query(query) if mode != "text" else None
 
-        def read(sql: Sql) -> list[Ranked]:
+        # All in the thread: taking a long query apart, and marking it in long texts, would hold up the loop.
+        def read(sql: Sql) -> tuple[list[Hit], bool]:
+            asked = terms.query(query)
             if where.room_id is not None:
                 check_member(sql, where.room_id, who.user_id)
             rooms = search.scope(sql, who.user_id, where.room_id)
-            return self.rank(sql, rooms, where, asked, query, offset, limit + 1, meaning, alone=mode == "semantic")
+            found = self.rank(sql, rooms, where, asked, query, offset, limit + 1, meaning, alone=mode == "semantic")
+            hits = [
+                Hit(view(one.row), round(min(1.0, one.score), 4), terms.spans(asked, one.row.content))
+                for one in found[:limit]
+            ]
+            return hits, len(found) > limit
 
-        found = await self._db.run_snapshot(read)
-        more = offset + limit if len(found) > limit and offset + limit < PAGES_MOST else None
-        hits = [
-            Hit(view(one.row), round(min(1.0, one.score), 4), terms.spans(asked, one.row.content))
-            for one in found[:limit]
-        ]
-        return hits, more
+        hits, more = await self._db.run_snapshot(read)
+        return hits, offset + limit if more and offset + limit < PAGES_MOST else None
 
     def rank(
         self, sql: Sql, rooms: Sequence[Room], where: Where, asked: terms.Query, query: str, offset: int, limit: int,

@@ -31,6 +31,7 @@ SWEEP_S = 15.0
 # What is said within so long goes out in one call.
 GATHER_S = 0.3
 LEASE_S = 90.0
+AGAIN_S = 1.0
 RETRY_FIRST_S = 1.0
 RETRY_MOST_S = 60.0
 TEXT_MOST = 2_000
@@ -179,6 +180,13 @@ class Vectors:
 
     async def fill(self, model: Model) -> None:
         """Until nothing waits, the provider fails, or another pod is at it."""
+        try:
+            await self._fill(model)
+        finally:
+            # Whichever pod hears of the next message can go on.
+            await self._db.run_bare(embeddings.release, self.owner)
+
+    async def _fill(self, model: Model) -> None:
         failed = 0
         while await self._db.run_bare(embeddings.lease, model.id, self.owner, LEASE_S):
             try:
@@ -198,6 +206,8 @@ class Vectors:
             if not done:
                 await self._settle(model)
                 return
+        # It may have looked for the last time just before what this pod was told of.
+        asyncio.get_running_loop().call_later(AGAIN_S, self._nudged.set)
 
     async def _meet(self, model: Model) -> Model:
         """Ask a model for the first time: of what dimension it is, and whether it knows Korean."""

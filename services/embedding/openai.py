@@ -1,5 +1,6 @@
 """OpenAI's embeddings, and every server that speaks them (Ollama, vLLM, LocalAI, text-embeddings-inference...)."""
 
+import asyncio
 from collections.abc import Sequence
 
 import httpx2
@@ -49,11 +50,17 @@ class OpenAIEmbedder:
         except msgspec.MsgspecError as error:
             raise EmbeddingError(f"unreadable: {error}", wrong=True) from error
         items = sorted(reply.data, key=lambda item: item.index)
-        vectors = [[value if value is not None else float("nan") for value in item.embedding] for item in items]
-        return Embedded(unit(vectors, len(texts)), reply.usage.total_tokens if reply.usage else 0)
+        # A hundred thousand numbers a batch: not on the loop.
+        vectors = await asyncio.to_thread(_vectors, items, len(texts))
+        return Embedded(vectors, reply.usage.total_tokens if reply.usage else 0)
 
     async def close(self) -> None:
         await self._client.close()
+
+
+def _vectors(items: Sequence[_Item], count: int) -> list[list[float]]:
+    found = [[value if value is not None else float("nan") for value in item.embedding] for item in items]
+    return unit(found, count)
 
 
 def _seconds(error: openai.APIStatusError) -> float | None:

@@ -225,6 +225,19 @@ async def test_one_pod_fills_and_another_goes_on_where_it_stopped(pods, model):
     assert await count(other) == 151
 
 
+async def test_meaning_is_as_fresh_whichever_pod_took_the_message(pods, model, monkeypatch):
+    monkeypatch.setattr(vectors, "SWEEP_S", 60.0)
+    pod, ann, room = await begin(pods, model)
+    other = await pods.start(**model.embedding)
+    for n in range(6):
+        status, _ = await ann.call("POST", f"/rooms/{room}/messages", {"text": f"고양이 {n}"}, pod=(pod, other)[n % 2])
+        assert status == 201 or status == 200
+        began = time.monotonic()
+        while await count(pod) <= n:
+            assert time.monotonic() - began < 5
+            await asyncio.sleep(0.05)
+
+
 async def test_a_new_model_is_filled_while_the_old_one_serves_and_then_they_change_places(pods, model):
     pod, ann, room = await begin(pods, model)
     for text in ("차량을 새로 샀다", "미팅을 했다"):
@@ -234,7 +247,7 @@ async def test_a_new_model_is_filled_while_the_old_one_serves_and_then_they_chan
 
     async def embed(given):
         name = model.embedded[-1][0]
-        if name == "meaning-2" and "차량을 새로 샀다" in given:
+        if name == "meaning-2" and any("차량을 새로 샀다" in text for text in given):
             await go.wait()
         made = right(given)
         return [vector + [0.0] * 3 for vector in made] if name == "meaning-2" else made
