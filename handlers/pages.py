@@ -107,7 +107,7 @@ class Page(RequestHandler):
             return None
         sources = []
         for passage in prompt.get("passages", []):
-            with contextlib.suppress(NotFound):  # deleted since
+            with contextlib.suppress(NotFound):  # its room was left just now
                 sources.append(await messages.get(who, passage["messageId"]))
         return {"message": message, "system": prompt["system"], "turns": prompt["messages"], "sources": sources}
 

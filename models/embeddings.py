@@ -18,6 +18,7 @@ GRAPH = "m = 24, ef_construction = 128"
 EF_SEARCH = 600
 SCAN_MOST = 40_000
 BUILD_MEMORY = "512MB"
+BUILD_LOCK = 0x6D61727576 % (1 << 31)
 # pgvector's HNSW takes halfvecs of so many dimensions.
 INDEXED_DIMENSIONS_MOST = 4_000
 
@@ -33,9 +34,12 @@ class Model(NamedTuple):
 
 
 class Waiting(NamedTuple):
+    """A change without a vector. after: its room's cursor when it was read."""
+
     room_id: str
     seq: int
     changed_seq: int
+    after: int
     name: str
     content: str
     findable: bool
@@ -84,7 +88,7 @@ def release(sql: Sql, owner: str) -> None:
 def waiting(sql: Sql, model_id: int, limit: int) -> list[Waiting]:
     """The next changes without a vector, of many rooms at once; by room, each room's in order and without a gap."""
     found = sql.rows(
-        "select v.room_id, m.seq, m.changed_seq, coalesce(u.name, m.bot_name, ''), m.content,"
+        "select v.room_id, m.seq, m.changed_seq, v.done, coalesce(u.name, m.bot_name, ''), m.content,"
         f" not m.deleted and m.content <> '' and m.status in {ENDED} from ("
         "  select h.room_id, coalesce(e.done, 0) as done from room_heads h"
         "  left join embedding_rooms e on e.room_id = h.room_id and e.model_id = %s"
@@ -110,42 +114,59 @@ def waiting_count(sql: Sql, model_id: int) -> int:
 
 
 def keep(sql: Sql, model: Model, done: Sequence[Waiting], vectors: Sequence[Sequence[float] | None]) -> int:
-    """Write the vectors of what has not changed meanwhile, and move the cursors; how many were written."""
-    pairs = [(one, vector) for one, vector in zip(done, vectors, strict=True) if vector is not None]
-    cursors: dict[str, int] = {}
-    for one in done:
-        cursors[one.room_id] = max(cursors.get(one.room_id, 0), one.changed_seq)
-    # The cursors first: a room that was deleted meanwhile is left out by the reference's own rule.
-    sql.run(
+    """Write the vectors of what has not changed meanwhile, and move the cursors; how many were written.
+
+    Locks in the order of a deletion's: the room, its cursor, messages, vectors.
+    """
+    cursors = {one.room_id: (one.after, one.changed_seq) for one in done}  # each room's last one
+    moved = sql.rows(
         "insert into embedding_rooms (model_id, room_id, done) select %s, r.id, v.done"
-        " from unnest(%s::uuid[], %s::bigint[]) v(room_id, done) join rooms r on r.id = v.room_id order by r.id"
-        " on conflict (model_id, room_id) do update set done = greatest(embedding_rooms.done, excluded.done)",
+        " from unnest(%s::uuid[], %s::bigint[], %s::bigint[]) v(room_id, after, done)"
+        " join (select id from rooms where id = any(%s::uuid[]) order by id for key share) r on r.id = v.room_id order by r.id"
+        # Only from where the changes were read: it may have been put back meanwhile.
+        " on conflict (model_id, room_id) do update set done = excluded.done"
+        " where embedding_rooms.done = (select v.after from unnest(%s::uuid[], %s::bigint[]) v(room_id, after)"
+        "  where v.room_id = excluded.room_id) returning room_id",
         model.id,
         list(cursors),
-        list(cursors.values()),
+        [after for after, _ in cursors.values()],
+        [last for _, last in cursors.values()],
+        list(cursors),
+        list(cursors),
+        [after for after, _ in cursors.values()],
     )
-    sql.run(
-        "delete from message_vectors t using unnest(%s::uuid[], %s::bigint[]) v(room_id, seq)"
-        " where t.model_id = %s and t.room_id = v.room_id and t.seq = v.seq",
-        [one.room_id for one in done],
-        [one.seq for one in done],
-        model.id,
-    )
+    ours = {row[0] for row in moved}
+    pairs = [(one, vector) for one, vector in zip(done, vectors, strict=True) if one.room_id in ours]
     if not pairs:
         return 0
-    # `for share`: a deletion that is under way is waited for, and seen.
-    return sql.run(
-        "with still as (select m.room_id, m.seq, m.user_id, m.created_at, v.vector from"
-        " unnest(%s::uuid[], %s::bigint[], %s::bigint[], %s::text[]) v(room_id, seq, changed, vector)"
-        " join messages m on m.room_id = v.room_id and m.seq = v.seq and m.changed_seq = v.changed"
-        " order by m.id for share of m)"
-        " insert into message_vectors (model_id, room_id, seq, user_id, created_at, vector)"
-        " select %s, room_id, seq, user_id, created_at, vector::halfvec from still",
+    # A deletion or an edit that is under way is waited for, and seen.
+    still = sql.rows(
+        "select m.room_id::text, m.seq from unnest(%s::uuid[], %s::bigint[], %s::bigint[]) v(room_id, seq, changed)"
+        " join messages m on m.room_id = v.room_id and m.seq = v.seq and m.changed_seq = v.changed order by m.id for share of m",
         [one.room_id for one, _ in pairs],
         [one.seq for one, _ in pairs],
         [one.changed_seq for one, _ in pairs],
-        [literal(vector) for _, vector in pairs],
+    )
+    as_read = {(row[0], row[1]) for row in still}
+    sql.run(
+        "delete from message_vectors t using unnest(%s::uuid[], %s::bigint[]) v(room_id, seq)"
+        " where t.model_id = %s and t.room_id = v.room_id and t.seq = v.seq",
+        [one.room_id for one, _ in pairs],
+        [one.seq for one, _ in pairs],
         model.id,
+    )
+    fresh = [(one, vector) for one, vector in pairs if vector is not None and (one.room_id, one.seq) in as_read]
+    if not fresh:
+        return 0
+    return sql.run(
+        "insert into message_vectors (model_id, room_id, seq, user_id, created_at, vector)"
+        " select %s, m.room_id, m.seq, m.user_id, m.created_at, v.vector::halfvec"
+        " from unnest(%s::uuid[], %s::bigint[], %s::text[]) v(room_id, seq, vector)"
+        " join messages m on m.room_id = v.room_id and m.seq = v.seq",
+        model.id,
+        [one.room_id for one, _ in fresh],
+        [one.seq for one, _ in fresh],
+        [literal(vector) for _, vector in fresh],
     )
 
 
@@ -156,7 +177,11 @@ def forget(sql: Sql, room_id: str, seq: int) -> None:
 
 def forget_all(sql: Sql, model_id: int) -> None:
     """Begin again with every message."""
-    sql.run("delete from embedding_rooms where model_id = %s", model_id)
+    sql.run("update embedding_rooms set done = 0 where model_id = %s", model_id)
+
+
+def forget_author(sql: Sql, user_id: str) -> None:
+    sql.run("delete from message_vectors where user_id = %s", user_id)
 
 
 def switch(sql: Sql, model_id: int) -> None:
@@ -204,8 +229,13 @@ def build_index(sql: Sql, model: Model) -> bool:
     )
     if row is None or row[0] <= EXACT_MOST:
         return False
-    sql.run("set statement_timeout = 0")
+    # One at a time: a second builder would take the index that the first is at for a broken one.
+    if not (sql.row("select pg_try_advisory_lock(%s, %s)", BUILD_LOCK, model.id) or (False,))[0]:
+        return False
     try:
+        if indexed(sql, model.id):
+            return False
+        sql.run("set statement_timeout = 0")
         sql.run(f"set maintenance_work_mem = '{BUILD_MEMORY}'")
         sql.run(f"drop index concurrently if exists {index_name(model.id)}")
         sql.run(
@@ -216,6 +246,7 @@ def build_index(sql: Sql, model: Model) -> bool:
     finally:
         sql.run("reset maintenance_work_mem")
         sql.run("reset statement_timeout")
+        sql.row("select pg_advisory_unlock(%s, %s)", BUILD_LOCK, model.id)
     return True
 
 

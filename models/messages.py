@@ -286,6 +286,17 @@ def readable(sql: Sql, message_id: str, user_id: str) -> tuple[MessageRow, str] 
     return (MessageRow(*row[1:]), row[0]) if row else None
 
 
+def readable_of(sql: Sql, user_id: str, ids: Sequence[str]) -> set[str]:
+    """Which of these messages somebody may read, and which still say something."""
+    found = sql.rows(
+        "select m.id from messages m join members x on x.room_id = m.room_id and x.user_id = %s"
+        " where m.id = any(%s::uuid[]) and not m.deleted",
+        user_id,
+        list(ids),
+    )
+    return {row[0] for row in found}
+
+
 def lock(sql: Sql, message_id: str, user_id: str) -> tuple[MessageRow, str] | None:
     """Like `readable`, with the room's head held first, so that what is read stays true to the commit."""
     row = sql.row("select room_id from messages where id = %s", message_id)

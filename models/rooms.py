@@ -136,12 +136,6 @@ def name_if_unnamed(sql: Sql, room_id: str, name: str) -> bool:
     return bool(named)
 
 
-def readable(sql: Sql, user_id: str, ids: Sequence[str]) -> list[str]:
-    """Which of these rooms somebody may read."""
-    found = sql.rows("select room_id from members where user_id = %s and room_id = any(%s::uuid[])", user_id, list(ids))
-    return [row[0] for row in found]
-
-
 def names(sql: Sql, room_id: str) -> tuple[list[str], int]:
     """(names of the members who came first, how many members there are)"""
     row = sql.row(f"select {NAMES} from rooms r where r.id = %s", room_id)
@@ -157,6 +151,10 @@ def names_of(sql: Sql, ids: Sequence[str]) -> dict[str, str]:
 
 def delete(sql: Sql, room_id: str) -> None:
     """The room and all that was said in it. The caller holds the head."""
+    # First what the writers of the indexes hold while they write: they are waited for, or see that the room is gone.
+    sql.row("select from rooms where id = %s for update", room_id)
+    sql.run("delete from search_rooms where room_id = %s", room_id)
+    sql.run("delete from embedding_rooms where room_id = %s", room_id)
     sql.run("delete from search_messages where room_id = %s", room_id)
     sql.run("delete from message_vectors where room_id = %s", room_id)
     sql.run("delete from rooms where id = %s", room_id)

@@ -13,6 +13,7 @@ from models.database import Sql
 from models.messages import COLUMNS, FROM, MessageRow
 
 DIMENSIONS = 1_000_000_000
+LOOKED_AT_MOST = 20_000
 ENDED = "('complete', 'stopped', 'failed')"
 
 
@@ -159,11 +160,12 @@ def best(
 
 
 def not_indexed(
-    sql: Sql, rooms: Sequence[Room], where: Where, pattern: str, days: Sequence[str], limit: int
+    sql: Sql, rooms: Sequence[Room], where: Where, pattern: str, days: Sequence[str], zone: str, limit: int
 ) -> list[MessageRow]:
     """What was written since the rooms were indexed and has something of this pattern, newest first.
 
-    pattern: a regular expression for the text or the author's name; empty for all. days: `YYYY-MM-DD` (UTC).
+    pattern: a regular expression for the text or the author's name; empty for all. days: others for `YYYY-MM-DD` in
+    this zone. Of a room that is far behind only the latest changes are looked at.
     """
     behind = [room for room in rooms if room.head > room.done]
     if not behind:
@@ -171,15 +173,15 @@ def not_indexed(
     conditions, params = _conditions(where)
     if pattern or days:
         conditions.append(
-            "(m.content ~* %s or coalesce(u.name, m.bot_name) ~* %s or to_char(m.created_at, 'YYYY-MM-DD') ~ any(%s))"
+            "(m.content ~* %s or coalesce(u.name, m.bot_name) ~* %s or to_char(m.created_at at time zone %s, 'YYYY-MM-DD') ~ any(%s))"
         )
-        params += [pattern or "$a", pattern or "$a", list(days)]
+        params += [pattern or "$a", pattern or "$a", zone, list(days)]
     found = sql.rows(
         f"select {COLUMNS} from unnest(%s::uuid[], %s::bigint[]) v(room_id, done)"
         " join messages m on m.room_id = v.room_id and m.changed_seq > v.done left join users u on u.id = m.user_id"
         f" where m.status in {ENDED} and " + " and ".join(conditions) + " order by m.created_at desc limit %s",
         [room.id for room in behind],
-        [room.done for room in behind],
+        [max(room.done, room.head - LOOKED_AT_MOST) for room in behind],
         *params,
         limit,
     )
@@ -240,10 +242,10 @@ class Entry(NamedTuple):
 
 
 def behind(sql: Sql, limit: int) -> list[str]:
-    """Rooms with changes that are not in the index."""
+    """Rooms with changes that are not in the index, or with entries that are to be made again."""
     found = sql.rows(
         "select h.room_id from room_heads h left join search_rooms s using (room_id)"
-        " where h.head > coalesce(s.done, 0) limit %s",
+        " where h.head > coalesce(s.done, 0) or s.redone is not null limit %s",
         limit,
     )
     return [row[0] for row in found]
@@ -252,14 +254,23 @@ def behind(sql: Sql, limit: int) -> list[str]:
 def waiting_count(sql: Sql) -> int:
     """About how many changes are not in the index."""
     row = sql.row(
-        "select coalesce(sum(h.head - coalesce(s.done, 0)), 0)::bigint from room_heads h left join search_rooms s using (room_id)"
+        "select coalesce(sum(h.head - coalesce(s.done, 0) + coalesce(s.done - s.redone, 0)), 0)::bigint"
+        " from room_heads h left join search_rooms s using (room_id)"
     )
     return int(row[0]) if row else 0
 
 
 def forget_all(sql: Sql) -> None:
-    """Begin again with every message. What the index holds stays in use until it is replaced, row by row."""
-    sql.run("update search_rooms set done = 0")
+    """Make every entry again; what the index holds stays in use until it is replaced, row by row."""
+    sql.run("update search_rooms set redone = 0")
+
+
+def forget_author(sql: Sql, user_id: str) -> None:
+    """Somebody's name is no word any more: make the entries of his rooms again."""
+    sql.run(
+        "update search_rooms set redone = 0 where room_id in (select distinct room_id from messages where user_id = %s)",
+        user_id,
+    )
 
 
 def index(sql: Sql, room_id: str, limit: int, entry_of: Callable[[MessageRow, Totals], Entry]) -> tuple[int, bool]:
@@ -268,17 +279,23 @@ def index(sql: Sql, room_id: str, limit: int, entry_of: Callable[[MessageRow, To
     (0, False) when another pod is at it, or there is nothing.
     """
     sql.run("insert into search_rooms (room_id) select id from rooms where id = %s on conflict do nothing", room_id)
-    row = sql.row("select done from search_rooms where room_id = %s for update skip locked", room_id)
+    row = sql.row("select done, redone from search_rooms where room_id = %s for update skip locked", room_id)
     if row is None:
         return 0, False
+    done, redone = row
     found = sql.rows(
-        f"select {COLUMNS} {FROM} where m.room_id = %s and m.changed_seq > %s order by m.changed_seq limit %s",
+        f"select {COLUMNS} {FROM} where m.room_id = %s and m.changed_seq > %s and (%s or m.changed_seq <= %s)"
+        " order by m.changed_seq limit %s",
         room_id,
-        row[0],
+        done if redone is None else redone,
+        redone is None,
+        done,
         limit,
     )
+    if redone is not None and len(found) < limit:
+        sql.run("update search_rooms set redone = null where room_id = %s", room_id)
     if not found:
-        return 0, False
+        return 0, redone is not None
     rows = [MessageRow(*row) for row in found]
     totals = frequencies(sql, [])[0]
     entries = [(row, entry_of(row, totals)) for row in rows if worth_finding(row)]
@@ -306,8 +323,11 @@ def index(sql: Sql, room_id: str, limit: int, entry_of: Callable[[MessageRow, To
     if gone.messages:
         _add(sql, -gone.messages, None)
     _add(sql, len(entries), add)
-    sql.run("update search_rooms set done = %s where room_id = %s", rows[-1].changed_seq, room_id)
-    return len(rows), len(rows) == limit
+    if redone is None:
+        sql.run("update search_rooms set done = %s where room_id = %s", rows[-1].changed_seq, room_id)
+    elif len(rows) == limit:
+        sql.run("update search_rooms set redone = %s where room_id = %s", rows[-1].changed_seq, room_id)
+    return len(rows), redone is not None or len(rows) == limit
 
 
 def worth_finding(row: MessageRow) -> bool:
@@ -315,35 +335,27 @@ def worth_finding(row: MessageRow) -> bool:
 
 
 def count(sql: Sql, counts: dict[int, int], words: dict[int, tuple[str, list[int]]]) -> None:
-    """Keep how common terms are. In their order, so that two pods can't deadlock."""
+    """Keep how common terms are. All in one pass in their order, so that two pods can't deadlock."""
     changed = sorted((term, by) for term, by in counts.items() if by)
     if not changed:
         return
     terms = [term for term, _ in changed]
-    known = {
-        row[0] for row in sql.rows("select term from search_terms where term = any(%s) order by term for update", terms)
-    }
-    old = [(term, by) for term, by in changed if term in known]
-    new = [(term, by) for term, by in changed if term not in known and by > 0]
-    if old:
-        sql.run(
-            "update search_terms t set messages = greatest(0, t.messages + v.by)"
-            " from unnest(%s::int[], %s::int[]) v(term, by) where t.term = v.term",
-            [term for term, _ in old],
-            [by for _, by in old],
-        )
-    if new:
-        spelled = [words.get(term) for term, _ in new]
-        sql.run(
-            "insert into search_terms (term, messages, word, deletions)"
-            " select v.term, v.by, v.word, v.deletions::int[] from unnest(%s::int[], %s::int[], %s::text[], %s::text[])"
-            " v(term, by, word, deletions) order by v.term"
-            " on conflict (term) do update set messages = search_terms.messages + excluded.messages",
-            [term for term, _ in new],
-            [by for _, by in new],
-            [word[0] if word else None for word in spelled],
-            ["{" + ",".join(map(str, word[1])) + "}" if word else None for word in spelled],
-        )
+    spelled = [words.get(term) for term in terms]
+    sql.run(
+        "insert into search_terms (term, messages, word, deletions)"
+        " select v.term, v.by, v.word, v.deletions::int[] from unnest(%s::int[], %s::int[], %s::text[], %s::text[])"
+        " v(term, by, word, deletions) where v.by > 0 or exists (select from search_terms t where t.term = v.term)"
+        " order by v.term"
+        " on conflict (term) do update set messages = greatest(0, search_terms.messages + excluded.messages)",
+        terms,
+        [by for _, by in changed],
+        [word[0] if word else None for word in spelled],
+        ["{" + ",".join(map(str, word[1])) + "}" if word else None for word in spelled],
+    )
+    # A word that nobody says any more is not kept.
+    fewer = [term for term, by in changed if by < 0]
+    if fewer:
+        sql.run("delete from search_terms where term = any(%s) and messages <= 0", fewer)
 
 
 class Gone(NamedTuple):

@@ -19,7 +19,7 @@ from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 
 from config.settings import Settings
-from models import access, accounts, rooms, stats
+from models import access, accounts, embeddings, rooms, search, stats
 from models.database import Database, Sql
 from services.errors import AuthError, ChatError, Conflict, Forbidden, NotFound, invalid, limited
 from services.limits import Limit, Shared
@@ -402,6 +402,9 @@ def delete_account(sql: Sql, user_id: str) -> bool:
             rooms.set_role(sql, room_id, others[0].user_id, "owner")
         rooms.remove_member(sql, room_id, user_id, left=True)
     accounts.tombstone(sql, user_id)
+    # The name is no word for what was said any more.
+    search.forget_author(sql, user_id)
+    embeddings.forget_author(sql, user_id)
     return True
 
 

@@ -182,7 +182,7 @@ async def open_services(settings: Settings, *, work: bool = True) -> AsyncIterat
         stack.callback(messages.close)
         vectors = Vectors(db, settings)
         stack.push_async_callback(vectors.close)
-        search = Search(db, vectors, settings.zone)
+        search = Search(db, vectors, settings.zone, settings.database_threads)
         indexer = Indexer(db, settings.zone)
         models = Models(settings)
         stack.push_async_callback(models.close)

@@ -315,7 +315,12 @@ class Generation:
                 "system": prompt.system,
                 "messages": [{"role": turn.role, "text": turn.text} for turn in prompt.turns],
                 "passages": [
-                    {"messageId": source.message_id, "roomId": source.room_id, "text": text}
+                    {
+                        "messageId": source.message_id,
+                        "roomId": source.room_id,
+                        "messages": source.messages,
+                        "text": text,
+                    }
                     for source, text in zip(answer.sources, prompt.quoted, strict=True)
                 ],
             }

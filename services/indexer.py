@@ -6,14 +6,17 @@ itself, so being late costs a little there and loses nothing.
 
 import asyncio
 import contextlib
+import logging
 import time
 from datetime import tzinfo
 
 from models import search
-from models.database import Database
+from models.database import Database, DatabaseUnavailable
 from models.messages import MessageRow
 from models.search import Totals
 from services import ranking
+
+log = logging.getLogger("maru.indexer")
 
 BATCH = 200
 # All rooms are looked through so often, for what other pods or earlier lives of this one have left.
@@ -54,8 +57,17 @@ class Indexer:
         if time.monotonic() - self._swept >= SWEEP_S:
             self._swept = time.monotonic()
             rooms += await self._db.run_bare(search.behind, SWEEP_ROOMS)
-        for room_id in dict.fromkeys(rooms):
-            await self.index(room_id)
+        waiting = list(dict.fromkeys(rooms))
+        while waiting:
+            try:
+                await self.index(waiting[-1])
+            except DatabaseUnavailable:
+                self._rooms.update(dict.fromkeys(waiting))
+                self._nudged.set()
+                raise
+            except Exception:
+                log.exception("a room can't be indexed")  # the others can
+            waiting.pop()
 
     async def _lull(self) -> None:
         """Until fewer messages come, or enough have."""
@@ -76,4 +88,9 @@ class Indexer:
                 await asyncio.sleep(time.monotonic() - began)
 
     def _entry(self, row: MessageRow, totals: Totals) -> search.Entry:
-        return ranking.entry(row, totals, self._zone)
+        try:
+            return ranking.entry(row, totals, self._zone)
+        except Exception:
+            # One text must not keep its room out of the index.
+            log.exception("a message can't be indexed", extra={"message_id": row.id})
+            return ranking.entry(row._replace(content="", user_name=""), totals, self._zone)

@@ -122,7 +122,7 @@ def who_answers(bot: str, text: str, replies_to_bot: bool) -> str | None:
     return None
 
 
-HIDDEN = "[{number}] (from a room that you may not read)"
+HIDDEN = "[{number}] (not for you to read, or deleted since)"
 
 
 class Messages:
@@ -431,7 +431,8 @@ class Messages:
     async def context(self, who: Identity, message_id: str) -> tuple[int, Any]:
         """(attempt, prompt) that the model was given for this answer.
 
-        Passages of rooms that the asker may not read are left out of it: who joins later was no reader of this answer.
+        Passages of rooms that the asker may not read are left out of it (who joins later was no reader of this answer), and
+        those that quote what was deleted since.
         """
         found = await self._db.run_bare(messages.readable, message_id, who.user_id)
         kept = await self._db.run_bare(generations.context, message_id) if found and not found[0].deleted else None
@@ -440,12 +441,13 @@ class Messages:
         attempt, prompt = kept
         passages = prompt.get("passages", [])
         if passages:
-            mine = set(await self._db.run_bare(rooms.readable, who.user_id, [one["roomId"] for one in passages]))
+            quoted = [message_id for one in passages for message_id in one["messages"]]
+            mine = await self._db.run_bare(messages.readable_of, who.user_id, quoted)
             for number, one in enumerate(passages, 1):
-                if one["roomId"] not in mine:
+                if not mine.issuperset(one["messages"]):
                     for turn in prompt["messages"]:
                         turn["text"] = turn["text"].replace(one["text"], HIDDEN.format(number=number))
-            prompt["passages"] = [one for one in passages if one["roomId"] in mine]
+            prompt["passages"] = [one for one in passages if mine.issuperset(one["messages"])]
         return attempt, prompt
 
     async def every(self, who: Identity, room_id: str, after: int, limit: int = 500) -> list[Message]:

@@ -9,8 +9,8 @@ from models.messages import MessageRow
 from models.search import Entry, Totals
 from services import terms
 
-K1 = 0.9
-B = 0.6
+K1 = 1.2
+B = 0.75
 # An average length before there is one to speak of.
 LENGTH, LENGTH_COUNTS = 30, 50
 # How much rarer words count for more than BM25 would have it.

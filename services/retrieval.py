@@ -37,8 +37,11 @@ ALONE_KEPT = 5_000
 
 
 class Source(NamedTuple):
+    """messages: all that its passage quotes."""
+
     message_id: str
     room_id: str
+    messages: list[str]
 
 
 class Found(NamedTuple):
@@ -155,13 +158,14 @@ class Retrieval:
                 first -= 1
             while last + 1 in there and (last - seq < 1 or (room_id, last) in hits or (room_id, last + 1) in hits):
                 last += 1
-            lines = []
+            lines, quoted = [], []
             for at in range(first, last + 1):
                 if (room_id, at) not in taken:
                     taken.add((room_id, at))
                     row = there[at]
+                    quoted.append(row.id)
                     spans = terms.spans(asked, row.content) if (room_id, at) in hits else []
                     lines.append(Line(row.user_name, row.created_at, row.content, spans[0][0] if spans else 0))
             passages.append(Passage(names.get(room_id, ""), lines))
-            sources.append(Source(one.row.id, room_id))
+            sources.append(Source(one.row.id, room_id, quoted))
         return Found(passages, sources)

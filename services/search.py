@@ -4,6 +4,8 @@ Everything is read in one snapshot that begins with the asker's rooms: whoever w
 query on, and a message is found as soon as its send was acknowledged.
 """
 
+import asyncio
+import time
 from collections.abc import Sequence
 from datetime import UTC, tzinfo
 from typing import Literal, NamedTuple
@@ -29,6 +31,8 @@ ROOMS_MOST = 200
 # Rooms of so many messages are looked at whole.
 SMALL = 8_000
 NOT_INDEXED_MOST = 500
+# Long texts and long queries together could hold a thread for minutes: what is known by then is the answer.
+SCORING_MOST_S, RANKING_MOST_S = 2.0, 5.0
 LITERAL_AMONG = 20_000
 TERMS_ASKED = 64
 # What has none of the words as they were typed is a hit only with this share of the best one's score and, by words
@@ -61,10 +65,12 @@ class Ranked(NamedTuple):
 
 
 class Search:
-    def __init__(self, db: Database, vectors: Vectors, zone: tzinfo = UTC) -> None:
+    def __init__(self, db: Database, vectors: Vectors, zone: tzinfo = UTC, threads: int = 8) -> None:
         self._db = db
         self._vectors = vectors
         self._zone = zone
+        # Of the database's threads, which all else needs too, half.
+        self._turns = asyncio.Semaphore(max(1, threads // 2))
 
     async def find(
         self, who: Identity, query: str, where: Where, mode: Mode, offset: int, limit: int
@@ -88,7 +94,8 @@ class Search:
             ]
             return hits, len(found) > limit
 
-        hits, more = await self._db.run_snapshot(read)
+        async with self._turns:
+            hits, more = await self._db.run_snapshot(read)
         return hits, offset + limit if more and offset + limit < PAGES_MOST else None
 
     def rank(
@@ -100,6 +107,7 @@ class Search:
             return []
         if not asked.terms and meaning is None:
             return self._literal(sql, rooms, where, query)[offset : offset + limit]
+        started = time.monotonic()
         wanted = self._weigh(sql, asked)
         rows: dict[Place, MessageRow] = {}
         known: dict[Place, float] = {}
@@ -107,7 +115,11 @@ class Search:
             whole = sum(wanted.weights.values()) or 1.0
             known = {(one.room_id, one.seq): one.score / whole for one in self._candidates(sql, rooms, where, wanted)}
             rows = {(row.room_id, row.seq): row for row in self._not_indexed(sql, rooms, where, wanted)}
-            known.update((place, self._score(row, wanted)) for place, row in rows.items())
+            ends = time.monotonic() + SCORING_MOST_S
+            for place, row in rows.items():
+                known[place] = self._score(row, wanted)
+                if time.monotonic() > ends:
+                    break
         if meaning is not None:
             known = self._fuse(sql, rooms, where, known, meaning, 1.0 if alone else meaning.weight)
         ordered = sorted(known.items(), key=lambda one: (-one[1], -one[0][1]))
@@ -118,7 +130,7 @@ class Search:
                 sql, ordered[start : start + at_once], rows, done, where, wanted, keep=meaning is not None
             )
             ranked += batch
-            if len(ranked) >= offset + limit:
+            if len(ranked) >= offset + limit or time.monotonic() > started + RANKING_MOST_S:
                 break
         if ranked and not alone:
             best = ranked[0].score
@@ -182,8 +194,8 @@ class Search:
 
     def _not_indexed(self, sql: Sql, rooms: Sequence[Room], where: Where, wanted: ranking.Wanted) -> list[MessageRow]:
         pattern = "|".join(terms.probes(wanted.asked))
-        days = [term[2:] + "$" for term in wanted.asked.terms if term.startswith("t:")]
-        found = search.not_indexed(sql, rooms, where, pattern, days, NOT_INDEXED_MOST)
+        days = [_day_pattern(term[2:]) for term in wanted.asked.terms if term.startswith("t:")]
+        found = search.not_indexed(sql, rooms, where, pattern, days, str(self._zone), NOT_INDEXED_MOST)
         return [row for row in found if self._has_phrases(row, wanted)]
 
     def _score(self, row: MessageRow, wanted: ranking.Wanted) -> float:
@@ -226,6 +238,11 @@ class Search:
         texts = [f"%{like(word)}%" for word in query.split()[:16]]
         found = search.containing(sql, rooms, where, texts, LITERAL_AMONG) if texts else []
         return [Ranked(row, 1.0, 1.0) for row in found]
+
+
+def _day_pattern(day: str) -> str:
+    """Of `2026-09-01`, `2026-09`, `09-01` or `09`, for a whole date."""
+    return "^" + day if len(day) > 5 else f"-{day}$" if len(day) == 5 else f"-{day}-"
 
 
 def _fits(row: MessageRow, where: Where) -> bool:

@@ -59,7 +59,7 @@ TOKEN = re.compile(
     rf"(?P<hangul>[{HANGUL}]+)"
     rf"|(?P<jamo>[{JAMO}]+)"
     rf"|(?P<ideograms>[{IDEOGRAMS}]+)"
-    r"|(?P<number>\d{1,3}(?:,\d{3})+(?:\.\d+)?(?![\d,]))"
+    r"|(?P<number>(?<![\d,])\d{1,3}(?:,\d{3}){1,8}(?:\.\d+)?(?![\d,]))"
     rf"|(?P<word>(?:{ALNUM}|_)+(?:(?:[._:/@#-]|::|->)(?:{ALNUM}|_)+)*(?:\+\+|\#(?!\w))?)"
     r"|(?P<symbol>[\u00a9\u00ae\u203c-\u3299\U0001f000-\U0001faff])"
 )
@@ -80,6 +80,9 @@ INITIALS_SHARE = 0.6
 VARIANT_SHARE = 0.6
 LESS_EXACT_SHARE = 0.4
 MATCHERS_MOST = 100
+# Longer words are looked for by their beginning: a pattern of thousands of letters takes a time that is their product.
+PATTERN_MOST = 64
+RUN_MOST = 500
 
 
 class Document(NamedTuple):
@@ -225,7 +228,8 @@ def dates(text: str) -> Iterator[str]:
         return
     for match in DATES.finditer(text):
         given = {name[0]: value for name, value in match.groupdict().items() if value}
-        month = MONTHS.get(given.get("m", "").lower()) or int(given["m"])
+        # Ignoring case, `ſ` passes for an s and `İ` for an i: a month for the pattern, and for nobody else.
+        month = MONTHS.get(given["m"].lower()) or (int(given["m"]) if given["m"].isdecimal() else 0)
         day = int(given.get("d", 1))
         if not (1 <= month <= 12 and 1 <= day <= 31):
             continue
@@ -294,6 +298,7 @@ def _ask_word(asked: Query, token: str, unit: str, share: float) -> None:
         asked.terms[token + unit] = share
         terms.append(token + unit)
     lowered = token.lower()
+    lowered = lowered[:PATTERN_MOST]
     head = terms[0] if terms and lowered.startswith(terms[0]) and terms[0].isalpha() and len(terms[0]) > 2 else lowered
     tail = r"\w*" if head.isalpha() and head.isascii() else ""
     start = r"(?<![^\W_])" if lowered[:1].isalnum() else ""
@@ -301,6 +306,7 @@ def _ask_word(asked: Query, token: str, unit: str, share: float) -> None:
 
 
 def _ask_run(asked: Query, token: str) -> None:
+    token = token[:RUN_MOST]
     for char in token:
         asked.terms[char] = SYLLABLE_SHARE if len(token) > 1 else 1.0
     for pair in map("".join, pairwise(token)):
@@ -309,6 +315,8 @@ def _ask_run(asked: Query, token: str) -> None:
 
 def _ask_hangul(asked: Query, token: str, begun: str, share: float) -> None:
     """begun: initials typed right behind it, of syllables that are not there yet."""
+    if len(token) > RUN_MOST:
+        token, begun = token[:RUN_MOST], ""
     for char in token:
         weight = (SYLLABLE_SHARE if len(token) > 1 else 1.0) * share
         asked.terms[char] = max(asked.terms.get(char, 0.0), weight)
@@ -337,11 +345,13 @@ def _ask_hangul(asked: Query, token: str, begun: str, share: float) -> None:
         if before:
             variants.append(Variant(before + base, VARIANT_SHARE))
         asked.variants[before + last] = variants
-    asked.match(re.compile(pattern), list(map("".join, pairwise(token))) or [token])
+    if len(token) > PATTERN_MOST:
+        pattern = escaped(token[:PATTERN_MOST])
+    asked.match(re.compile(pattern), list(map("".join, pairwise(token[:PATTERN_MOST]))) or [token])
 
 
 def _ask_initials(asked: Query, token: str) -> None:
-    initials = "".join(char for char in token if char in CHO)
+    initials = "".join(char for char in token if char in CHO)[:PATTERN_MOST]
     pairs = list(map("".join, pairwise(initials)))
     for pair in pairs:
         asked.terms[pair] = 1.0
@@ -381,7 +391,7 @@ def beginning(word: str) -> "re.Pattern[str]":
 
 
 def _literally(text: str) -> "re.Pattern[str]":
-    return re.compile(r"\s+".join(map(escaped, text.split())), re.IGNORECASE)
+    return re.compile(r"\s+".join(map(escaped, text[: 4 * PATTERN_MOST].split())), re.IGNORECASE)
 
 
 def probes(asked: Query) -> list[str]:

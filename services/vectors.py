@@ -126,7 +126,7 @@ class Vectors:
 
     async def query(self, text: str) -> Query | None:
         """None: there is no model, it does not answer, or it has no grip on what is asked; words alone carry it then."""
-        text = clean(text)[:QUERY_MOST]
+        text = clean(text[: 2 * QUERY_MOST])[:QUERY_MOST]
         if self.name is None or not text or time.monotonic() < self._rest_until:
             return None
         model = self._serving or next((one for one in await self.models() if one.serving), None)
@@ -294,7 +294,7 @@ class Vectors:
 
 def text_of(one: Waiting) -> str:
     """What stands for a message: who said it is half of what it means to those who ask."""
-    text = clean(one.content)[:TEXT_MOST] if one.findable else ""
+    text = clean(one.content[: 2 * TEXT_MOST])[:TEXT_MOST] if one.findable else ""
     return f"{clean(one.name)}: {text}" if text else ""
 
 

@@ -2,10 +2,12 @@
 so rewrite each message's row for the sake of its index."""
 
 SCHEMA = """
--- How far a room's log of changes is in the index; what is beyond is looked at row by row.
+-- How far a room's log of changes is in the index; what is beyond is looked at row by row. redone: how far the entries
+-- up to there were made again, while that is going on.
 create table search_rooms (
     room_id uuid primary key references rooms on delete cascade,
-    done bigint not null default 0
+    done bigint not null default 0,
+    redone bigint
 ) with (fillfactor = 50);
 
 -- terms: numbers of the words, of the room and of the author. weights: the words' saturated counts (BM25 without idf).

@@ -14,6 +14,7 @@ from typing import Any
 from services.embedding.base import Embedded, EmbeddingError, unit
 
 PREFIX = "local:"
+AT_ONCE = 8
 
 
 class LocalEmbedder:
@@ -26,13 +27,21 @@ class LocalEmbedder:
         self._model: Any = None
 
     async def embed(self, texts: Sequence[str]) -> Embedded:
-        return await asyncio.get_running_loop().run_in_executor(self._thread, self._embed, list(texts))
+        vectors: list[list[float]] = []
+        # A few at a time, so that a query's text need not wait for all of a backlog's batch.
+        for start in range(0, len(texts), AT_ONCE):
+            part = list(texts[start : start + AT_ONCE])
+            vectors += await asyncio.get_running_loop().run_in_executor(self._thread, self._embed, part)
+        return Embedded(vectors, 0)
 
-    def _embed(self, texts: list[str]) -> Embedded:
+    def _embed(self, texts: list[str]) -> list[list[float]]:
         if self._model is None:
             self._model = load(self.name.removeprefix(PREFIX))
-        vectors = self._model.encode(texts, batch_size=self.batch, show_progress_bar=False, convert_to_numpy=True)
-        return Embedded(unit(vectors.tolist(), len(texts)), 0)
+        try:
+            vectors = self._model.encode(texts, show_progress_bar=False, convert_to_numpy=True)
+        except Exception as error:
+            raise EmbeddingError(repr(error)[:300], wrong=True) from error
+        return unit(vectors.tolist(), len(texts))
 
     async def close(self) -> None:
         self._thread.shutdown(wait=False, cancel_futures=True)

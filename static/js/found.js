@@ -30,6 +30,7 @@ export class Found {
     const wanted = this.#find.value.trim();
     if (!wanted) {
       this.#asked = "";
+      this.#box.removeAttribute("aria-busy");
       return this.#box.replaceChildren();
     }
     if (wanted === this.#asked) return;
@@ -56,7 +57,7 @@ export class Found {
       const page = await api.get(path);
       if (wanted === this.#asked) this.#show(page, shown);
     } catch (error) {
-      this.#box.append(this.#line(words.error(error)));
+      if (wanted === this.#asked) this.#box.append(this.#line(words.error(error)));
     }
   }
 

@@ -78,10 +78,21 @@ async def test_who_joins_later_does_not_see_what_came_from_elsewhere(pods, model
     await ann.post(f"/rooms/{room}/members", {"userId": bob.id})
     theirs, hers = [await who.get(f"/messages/{answer['id']}/context") for who in (bob, ann)]
     assert hers["messages"][-1]["text"] == turn
-    assert "4817" not in str(theirs) and "[1] (from a room that you may not read)" in theirs["messages"][-1]["text"]
+    assert "4817" not in str(theirs) and "[1] (not for you to read, or deleted since)" in theirs["messages"][-1]["text"]
     assert "sources" not in theirs
     eve = await pod.person("Eve")
     assert (await eve.call("GET", f"/messages/{answer['id']}/context"))[0] == 404
+
+
+async def test_what_is_deleted_later_is_not_kept_in_what_the_model_was_given(pods, model):
+    _, ann, _, room, door = await story(pods, model)
+    other = await ann.room(when="off")
+    ids = await say(ann, other, "앞", FACT, "뒤")
+    _, answer = await asked(model, door, room, "냉장고 비밀번호 알려줘")
+    assert answer["sources"][0]["messageId"] == ids[1]
+    await ann.call("DELETE", f"/messages/{ids[2]}")
+    context = await ann.get(f"/messages/{answer['id']}/context")
+    assert "4817" not in str(context) and "deleted since" in context["messages"][-1]["text"]
 
 
 async def test_a_room_with_memory_off_neither_takes_nor_gives(pods, model):

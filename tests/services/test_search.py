@@ -7,6 +7,7 @@ from urllib.parse import quote
 import pytest
 
 from models import search
+from services import ranking
 from services.terms import number
 from tests.pods import Refused
 
@@ -180,6 +181,78 @@ async def test_pages_hold_each_hit_once(pods):
         found += [hit["message"]["text"] for hit in page["items"]]
         cursor = page["next"]
     assert len(found) == len(set(found)) == 130
+
+
+async def test_a_message_that_breaks_the_index_costs_only_itself(pods, monkeypatch):
+    pod = await pods.start(sends_per_10s=0)
+    ann = await pod.person("Ann")
+    rooms = [await ann.room() for _ in range(3)]
+    real = ranking.entry
+
+    def entry(row, totals, zone):
+        if "독" in row.content:
+            raise ValueError("a fault of ours")
+        return real(row, totals, zone)
+
+    monkeypatch.setattr(ranking, "entry", entry)
+    for room in rooms:
+        for text in ("사과", "독사과", "포도"):
+            await ann.post(f"/rooms/{room}/messages", {"text": text})
+    await indexed(pod)
+    assert len(await texts(ann, "포도")) == 3 and len(await texts(ann, "사과")) == 3
+
+
+async def test_all_is_made_again_while_searches_go_on(pods):
+    pod = await pods.start(sends_per_10s=0)
+    pod.services.indexer.changed = lambda room_id: None
+    ann = await pod.person("Ann")
+    room = await ann.room()
+    for n in range(450):
+        await ann.post(f"/rooms/{room}/messages", {"text": f"사과 {n}"})
+    await indexed(pod)
+    await pod.services.db.run(search.forget_all)
+    assert await pod.services.db.run_bare(search.waiting_count) == 450
+    asked = "select done, redone from search_rooms where room_id = %s"
+    assert (await pod.services.db.run_bare(lambda sql: sql.row(asked, room))) == (450, 0)
+    assert await texts(ann, "444") == ["사과 444"]
+    await ann.post(f"/rooms/{room}/messages", {"text": "새 포도"})
+    assert await texts(ann, "포도") == ["새 포도"]
+    await indexed(pod)
+    assert (await pod.services.db.run_bare(lambda sql: sql.row(asked, room))) == (451, None)
+    counted = "select count(*), (select messages from search_totals), (select max(messages) from search_terms) from search_messages"
+    assert await pod.services.db.run_bare(lambda sql: sql.row(counted)) == (451, 451, 451)
+
+
+async def test_a_deleted_persons_name_is_no_word_any_more(pods):
+    pod = await pods.start(sends_per_10s=0)
+    ann, bob = await pod.person("Ann"), await pod.person("Zebulon")
+    room = await ann.room(bob)
+    await bob.post(f"/rooms/{room}/messages", {"text": "안녕하세요"})
+    await indexed(pod)
+    assert await texts(ann, "zebulon") == ["안녕하세요"]
+    await ann.call("DELETE", f"/admin/users/{bob.id}")
+    await indexed(pod)
+    assert await texts(ann, "zebulon") == [] and await texts(ann, "안녕") == ["안녕하세요"]
+    kept = await pod.services.db.run_bare(lambda sql: sql.rows("select word from search_terms where word is not null"))
+    assert [row for row in kept if "zebulon" in row[0]] == []
+
+
+async def test_rooms_and_messages_go_while_they_are_being_indexed(pods):
+    one, two = await pods.start(sends_per_10s=0), await pods.start(sends_per_10s=0)
+    ann = await one.person("Ann")
+    for _ in range(4):
+        room = await ann.room()
+        sent = [await ann.post(f"/rooms/{room}/messages", {"text": f"사과 {n}"}) for n in range(60)]
+        work = [pod.services.indexer.index(room) for pod in (one, two)]
+        work += [ann.call("DELETE", f"/messages/{message['messageId']}") for message in sent[::7]]
+        work += [ann.call("PATCH", f"/messages/{message['messageId']}", {"text": "배"}) for message in sent[1::7]]
+        for done in await asyncio.gather(*work):
+            assert done is None or done[0] < 300, done
+        gone, *_ = await asyncio.gather(ann.call("DELETE", f"/rooms/{room}"), one.services.indexer.index(room))
+        assert gone[0] == 204
+    await indexed(one)
+    left = "select (select count(*) from search_messages), (select count(*) from search_rooms)"
+    assert await one.services.db.run_bare(lambda sql: sql.row(left)) == (0, 0)
 
 
 async def test_two_pods_index_each_change_once(pods):

@@ -55,6 +55,12 @@ def test_what_was_said_on_a_day_is_found_by_it():
     assert {terms.number(term) for term in terms.query("2026년 9월 1일").terms} & known("x", at=at)
 
 
+@pytest.mark.parametrize("text", ["Auguſt 5", "aprİl 5", "5 ſept", "13월 40일", "99/99", "٣월 ٤일"])
+def test_what_only_looks_like_a_date_is_none(text):
+    terms.document(text)
+    terms.query(text)
+
+
 def test_typos_share_what_is_left_of_both():
     assert terms.deletions("recieve", 2) & terms.deletions("receive", 1)
     assert [terms.distance("recieve", "receive"), terms.distance("kubernets", "kubernetes")] == [1, 1]
@@ -98,6 +104,8 @@ def test_any_text_and_any_query_is_taken(text, query):
         "1/" * 9_000,
         "\x00\ufffe" * 9_000,
         " ".join(map(str, range(4_000))),
+        "111," * 5_000,
+        "_a" * 10_000,
     ],
 )
 def test_long_texts_take_no_longer_for_their_kind(text):
@@ -107,3 +115,18 @@ def test_long_texts_take_no_longer_for_their_kind(text):
     terms.spans(asked, text)
     assert time.process_time() - began < 3
     assert len(asked.terms) <= terms.ASKED_MOST + 2
+
+
+@pytest.mark.parametrize(
+    ("query", "text"),
+    [
+        ("ㄱ" * 7_999 + "ㄴ", "가" * 20_000), ("_a" * 3_999 + "b", "_a" * 10_000), ('"' + "a" * 7_990 + 'b"', "a" * 20_000),
+        ("가" * 8_000, "가" * 20_000), ("a" * 8_000, "a" * 20_000), ("1," * 4_000, "1," * 10_000),
+    ],
+)  # fmt: skip
+def test_a_pattern_is_short_however_long_its_word_is(query, text):
+    began = time.process_time()
+    asked = terms.query(query)
+    terms.spans(asked, text)
+    assert all(len(pattern.pattern) < 3_000 for pattern, _ in asked.matchers)
+    assert time.process_time() - began < 0.5

@@ -190,6 +190,46 @@ async def test_an_edit_while_its_text_is_embedded_wins(pods, model):
     assert all(hit["message"]["text"] not in ("차량을 샀다", "차량을 팔았다") for hit in similar)
 
 
+async def test_beginning_again_beside_a_batch_under_way_skips_nothing(pods, model):
+    pod, ann, room = await begin(pods, model)
+    for n in range(5):
+        await say(ann, room, f"처음 {n}")
+    await caught_up(pod)
+    right, asked, go = model.embed, asyncio.Event(), asyncio.Event()
+
+    async def slow(given):
+        asked.set()
+        await go.wait()
+        return right(given)
+
+    model.embed = slow
+    await say(ann, room, "고양이")
+    await asked.wait()
+    (known,) = await pod.services.vectors.models()
+    await pod.services.db.run(embeddings.forget_all, known.id)
+    await pod.services.db.run_bare(lambda sql: sql.run("delete from message_vectors"))
+    go.set()
+    await caught_up(pod)
+    assert await count(pod) == 6
+
+
+async def test_changes_while_their_vectors_are_written_wait_for_one_another(pods, model):
+    pod, ann, _ = await begin(pods, model)
+    for _ in range(3):
+        room = await ann.room()
+        sent = [await say(ann, room, f"고양이 {n}") for n in range(30)]
+        await caught_up(pod)
+        (known,) = await pod.services.vectors.models()
+        await pod.services.db.run(embeddings.forget_all, known.id)
+        pod.services.vectors.changed(room)
+        work = [ann.call("DELETE", f"/messages/{message}") for message in sent[::3]]
+        work += [ann.call("PATCH", f"/messages/{message}", {"text": "강아지"}) for message in sent[1::3]]
+        assert {status for status, _ in await asyncio.gather(*work)} <= {200, 204}
+        assert (await ann.call("DELETE", f"/rooms/{room}"))[0] == 204
+    await caught_up(pod)
+    assert await count(pod) == 0
+
+
 async def test_odd_texts_ask_nothing_of_the_model(pods, model):
     pod, ann, room = await begin(pods, model)
     for text in ("\x01\x02", "🙂", "가" * 19_000):
