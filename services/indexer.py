@@ -24,6 +24,7 @@ SWEEP_S = 30.0
 SWEEP_ROOMS = 1_000
 # While more messages than these a second are sent, the index waits, but not for longer, and not for more of them.
 BUSY_SENDS = 50
+LOOK_S = 1.0
 WAIT_MOST_S = 45.0
 WAITING_MOST = 20_000
 
@@ -73,8 +74,8 @@ class Indexer:
         """Until fewer messages come, or enough have."""
         while self._nudged.is_set() and self._waiting < WAITING_MOST and time.monotonic() - self._since < WAIT_MOST_S:
             before = self._waiting
-            await asyncio.sleep(0.2)
-            if self._waiting - before <= BUSY_SENDS * 0.2:
+            await asyncio.sleep(LOOK_S)
+            if self._waiting - before <= BUSY_SENDS * LOOK_S:
                 return
 
     async def index(self, room_id: str) -> None:
