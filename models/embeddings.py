@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from models.database import Sql
-from models.search import ENDED, Found, Room, Where
+from models.search import FINDABLE, Found, Room, Where, narrowing
 
 # Scopes of fewer messages are looked at whole: exact, and in 14 ms for these (scripts/bench_vectors.py).
 EXACT_MOST = 20_000
@@ -89,7 +89,7 @@ def waiting(sql: Sql, model_id: int, limit: int) -> list[Waiting]:
     """The next changes without a vector, of many rooms at once; by room, each room's in order and without a gap."""
     found = sql.rows(
         "select v.room_id, m.seq, m.changed_seq, v.done, coalesce(u.name, m.bot_name, ''), m.content,"
-        f" not m.deleted and m.content <> '' and m.status in {ENDED} from ("
+        f" {FINDABLE} from ("
         "  select h.room_id, coalesce(e.done, 0) as done from room_heads h"
         "  left join embedding_rooms e on e.room_id = h.room_id and e.model_id = %s"
         "  where h.head > coalesce(e.done, 0) limit %s) v"
@@ -265,14 +265,9 @@ def nearest(
         return []
     conditions = ["model_id = %s", "room_id = any(%s::uuid[])"]
     params: list[Any] = [model.id, [room.id for room in rooms]]
-    for column, value in (
-        ("user_id = %s", where.user_id),
-        ("created_at >= %s", where.since),
-        ("created_at < %s", where.until),
-    ):
-        if value is not None:
-            conditions.append(column)
-            params.append(value)
+    narrowed, values = narrowing(where, "message_vectors")
+    conditions += narrowed
+    params += values
     shape = f"halfvec({int(model.dimensions)})"
     column = "vector"
     by_graph = not exact and sum(room.messages for room in rooms) > EXACT_MOST and indexed(sql, model.id)

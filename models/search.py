@@ -14,7 +14,8 @@ from models.messages import COLUMNS, FROM, MessageRow
 
 DIMENSIONS = 1_000_000_000
 LOOKED_AT_MOST = 20_000
-ENDED = "('complete', 'stopped', 'failed')"
+# Of a message `m`: it says something, and has ended.
+FINDABLE = "not m.deleted and m.content <> '' and m.status in ('complete', 'stopped', 'failed')"
 
 
 class Where(NamedTuple):
@@ -124,12 +125,11 @@ def best(
             conditions.append("s.terms && %s::int[]")
             params.append(list(numbers))
     if author is not None:
-        conditions.append("s.terms @> %s::int[] and s.user_id = %s")
-        params += [[author], where.user_id]
-    for column, value in (("s.created_at >= %s", where.since), ("s.created_at < %s", where.until)):
-        if value is not None:
-            conditions.append(column)
-            params.append(value)
+        conditions.append("s.terms @> %s::int[]")
+        params.append([author])
+    narrowed, values = narrowing(where, "s")
+    conditions += narrowed
+    params += values
     table = "search_messages s"
     if phrases:
         table += " join messages m on m.room_id = s.room_id and m.seq = s.seq"
@@ -170,7 +170,7 @@ def not_indexed(
     behind = [room for room in rooms if room.head > room.done]
     if not behind:
         return []
-    conditions, params = _conditions(where)
+    conditions, params = narrowing(where, "m")
     if pattern or days:
         conditions.append(
             "(m.content ~* %s or coalesce(u.name, m.bot_name) ~* %s or to_char(m.created_at at time zone %s, 'YYYY-MM-DD') ~ any(%s))"
@@ -179,9 +179,8 @@ def not_indexed(
     found = sql.rows(
         f"select {COLUMNS} from unnest(%s::uuid[], %s::bigint[]) v(room_id, done)"
         " join messages m on m.room_id = v.room_id and m.changed_seq > v.done left join users u on u.id = m.user_id"
-        f" where m.status in {ENDED} and " + " and ".join(conditions) + " order by m.created_at desc limit %s",
-        [room.id for room in behind],
-        [max(room.done, room.head - LOOKED_AT_MOST) for room in behind],
+        f" where {FINDABLE} and " + " and ".join(conditions) + " order by m.created_at desc limit %s",
+        *_behind(behind),
         *params,
         limit,
     )
@@ -190,11 +189,11 @@ def not_indexed(
 
 def containing(sql: Sql, rooms: Sequence[Room], where: Where, texts: Sequence[str], among: int) -> list[MessageRow]:
     """Messages that hold all of these texts as they are, of the last `among` ones, newest first."""
-    conditions, params = _conditions(where)
+    conditions, params = narrowing(where, "m")
     found = sql.rows(
         f"select {COLUMNS} from (select * from messages where room_id = any(%s::uuid[]) order by created_at desc limit %s) m"
-        " left join users u on u.id = m.user_id where m.content like all(%s) and " + " and ".join(conditions)
-        + f" and m.status in {ENDED} order by m.created_at desc limit 1000",
+        " left join users u on u.id = m.user_id where m.content like all(%s) and " + " and ".join([FINDABLE, *conditions])
+        + " order by m.created_at desc limit 1000",
         [room.id for room in rooms],
         among,
         list(texts),
@@ -203,16 +202,36 @@ def containing(sql: Sql, rooms: Sequence[Room], where: Where, texts: Sequence[st
     return [MessageRow(*row) for row in found]
 
 
-def _conditions(where: Where) -> tuple[list[str], list[Any]]:
-    conditions = ["not m.deleted", "m.content <> ''"]
+def stale(sql: Sql, rooms: Sequence[Room]) -> set[tuple[str, int]]:
+    """Places, (room, seq), whose entries are of a text that was changed since."""
+    behind = [room for room in rooms if room.head > room.done]
+    if not behind:
+        return set()
+    found = sql.rows(
+        "select s.room_id::text, s.seq from unnest(%s::uuid[], %s::bigint[]) v(room_id, done)"
+        " join messages m on m.room_id = v.room_id and m.changed_seq > v.done"
+        " join search_messages s on s.room_id = m.room_id and s.seq = m.seq",
+        *_behind(behind),
+    )
+    return {(row[0], row[1]) for row in found}
+
+
+def _behind(rooms: Sequence[Room]) -> tuple[list[str], list[int]]:
+    """(their ids, the change from which on each is looked at row by row)"""
+    return [room.id for room in rooms], [max(room.done, room.head - LOOKED_AT_MOST) for room in rooms]
+
+
+def narrowing(where: Where, table: str) -> tuple[list[str], list[Any]]:
+    """Conditions on author and time, and their values; the rooms are the scope's."""
+    conditions: list[str] = []
     params: list[Any] = []
-    for column, value in (
-        ("m.user_id = %s", where.user_id),
-        ("m.created_at >= %s", where.since),
-        ("m.created_at < %s", where.until),
+    for condition, value in (
+        ("user_id = %s", where.user_id),
+        ("created_at >= %s", where.since),
+        ("created_at < %s", where.until),
     ):
         if value is not None:
-            conditions.append(column)
+            conditions.append(f"{table}.{condition}")
             params.append(value)
     return conditions, params
 
@@ -222,7 +241,7 @@ def read(sql: Sql, places: Sequence[tuple[str, int]]) -> dict[tuple[str, int], M
     found = sql.rows(
         f"select {COLUMNS} from unnest(%s::uuid[], %s::bigint[]) v(room_id, seq)"
         " join messages m on m.room_id = v.room_id and m.seq = v.seq left join users u on u.id = m.user_id"
-        f" where not m.deleted and m.content <> '' and m.status in {ENDED}",
+        f" where {FINDABLE}",
         [place[0] for place in places],
         [place[1] for place in places],
     )

@@ -28,12 +28,13 @@ TYPO_SHARE = (1.0, 0.7, 0.4)
 class Wanted(NamedTuple):
     """weights: term's number -> weight. rarest: the numbers that are in the index, rarest first, with how many have it.
 
-    asked: the query, its mended words among the matchers.
+    asked: the query, its mended words among the matchers. messages: in the whole index.
     """
 
     weights: dict[int, float]
     rarest: list[tuple[int, int]]
     asked: terms.Query
+    messages: int
 
 
 def entry(row: MessageRow, totals: Totals, zone: tzinfo) -> Entry:
@@ -105,7 +106,7 @@ def weigh(
             want(other, share * asked.terms.get(word, 1.0), count)
             matchers.append((terms.beginning(other), [other]))
     rarest = sorted(((key, count) for key, count in counts.items()), key=lambda pair: pair[1])
-    return Wanted(weights, rarest, asked._replace(matchers=matchers))
+    return Wanted(weights, rarest, asked._replace(matchers=matchers), totals.messages)
 
 
 def score(weights: Mapping[int, float], of: Mapping[int, float]) -> float:

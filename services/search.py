@@ -6,9 +6,9 @@ query on, and a message is found as soon as its send was acknowledged.
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, tzinfo
-from typing import Literal, NamedTuple
+from typing import Concatenate, Literal, NamedTuple, ParamSpec, TypeVar
 
 from models import embeddings, search
 from models.base import like
@@ -44,6 +44,8 @@ LEAST = 0.2
 # So many of the nearest are looked at.
 NEAR = 200
 
+P = ParamSpec("P")
+T = TypeVar("T")
 Mode = Literal["hybrid", "text", "semantic"]
 
 
@@ -94,9 +96,13 @@ class Search:
             ]
             return hits, len(found) > limit
 
-        async with self._turns:
-            hits, more = await self._db.run_snapshot(read)
+        hits, more = await self.snapshot(read)
         return hits, offset + limit if more and offset + limit < PAGES_MOST else None
+
+    async def snapshot(self, fn: Callable[Concatenate[Sql, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """`Database.run_snapshot` for what ranks: so many at a time."""
+        async with self._turns:
+            return await self._db.run_snapshot(fn, *args, **kwargs)
 
     def rank(
         self, sql: Sql, rooms: Sequence[Room], where: Where, asked: terms.Query, query: str, offset: int, limit: int,
@@ -113,7 +119,9 @@ class Search:
         known: dict[Place, float] = {}
         if not (alone and meaning):
             whole = sum(wanted.weights.values()) or 1.0
+            stale = search.stale(sql, rooms)
             known = {(one.room_id, one.seq): one.score / whole for one in self._candidates(sql, rooms, where, wanted)}
+            known = {place: score for place, score in known.items() if place not in stale}
             rows = {(row.room_id, row.seq): row for row in self._not_indexed(sql, rooms, where, wanted)}
             ends = time.monotonic() + SCORING_MOST_S
             for place, row in rows.items():
@@ -123,12 +131,9 @@ class Search:
         if meaning is not None:
             known = self._fuse(sql, rooms, where, known, meaning, 1.0 if alone else meaning.weight)
         ordered = sorted(known.items(), key=lambda one: (-one[1], -one[0][1]))
-        done = {room.id: room.done for room in rooms}
         ranked: list[Ranked] = []
         for start in range(0, min(len(ordered), PAGES_MOST), at_once):
-            batch = self._reread(
-                sql, ordered[start : start + at_once], rows, done, where, wanted, keep=meaning is not None
-            )
+            batch = self._reread(sql, ordered[start : start + at_once], rows, where, wanted)
             ranked += batch
             if len(ranked) >= offset + limit or time.monotonic() > started + RANKING_MOST_S:
                 break
@@ -177,7 +182,7 @@ class Search:
         messages = sum(room.messages for room in rooms)
         any_of: list[int] = []
         if messages > SMALL:
-            totals = max(messages, search.frequencies(sql, [])[0].messages)
+            totals = max(messages, wanted.messages)
             expected = 0.0
             for term, count in wanted.rarest:
                 any_of.append(term)
@@ -204,25 +209,18 @@ class Search:
         return own / (sum(wanted.weights.values()) or 1.0)
 
     def _reread(
-        self, sql: Sql, found: Sequence[tuple[Place, float]], rows: dict[Place, MessageRow], done: dict[str, int],
-        where: Where, wanted: ranking.Wanted, *, keep: bool,
+        self, sql: Sql, found: Sequence[tuple[Place, float]], rows: dict[Place, MessageRow], where: Where,
+        wanted: ranking.Wanted,
     ) -> list[Ranked]:  # fmt: skip
-        """The messages as they are now, those that have what was typed a little before the others.
-
-        keep: also what has none of the words.
-        """
-        fresh = rows
+        """The messages as they are now, those that have what was typed a little before the others."""
         rows = {**rows, **search.read(sql, [place for place, _ in found if place not in rows])}
         ranked = []
         for place, score in found:
             row = rows.get(place)
-            if row is None or not _fits(row, where) or not self._has_phrases(row, wanted):
+            if row is None or score <= 0 or not _fits(row, where) or not self._has_phrases(row, wanted):
                 continue
-            if row.changed_seq > done[row.room_id] and place not in fresh and not keep:  # edited since
-                score = self._score(row, wanted)
-            if score > 0:
-                typed = ranking.as_typed(wanted, row)
-                ranked.append(Ranked(row, score * (1 + ranking.AS_TYPED * typed), typed))
+            typed = ranking.as_typed(wanted, row)
+            ranked.append(Ranked(row, score * (1 + ranking.AS_TYPED * typed), typed))
         return sorted(ranked, key=lambda one: -one.score)
 
     @staticmethod

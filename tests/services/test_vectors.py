@@ -64,6 +64,19 @@ async def test_meaning_is_found_within_five_seconds_and_edits_and_deletions_like
     assert await count(pod) == 0
 
 
+async def test_words_that_an_edit_took_away_are_not_found_beside_meaning_either(pods, model):
+    pod, ann, room = await begin(pods, model)
+    said = await say(ann, room, "사과 파이")
+    await indexed(pod)
+    await caught_up(pod)
+    pod.services.indexer.changed = lambda room_id: None  # late
+    assert await texts(ann, "사과 파이") == ["사과 파이"]
+    await ann.patch(f"/messages/{said}", {"text": "미팅을 했다"})
+    assert await texts(ann, "사과 파이") == []
+    await caught_up(pod)
+    assert await texts(ann, "회의", mode="semantic") == ["미팅을 했다"]
+
+
 async def test_meaning_is_asked_only_of_what_one_may_read(pods, model):
     pod, ann, room = await begin(pods, model)
     bob = await pod.person("Bob")
