@@ -186,7 +186,7 @@ async def open_services(settings: Settings, *, work: bool = True) -> AsyncIterat
         indexer = Indexer(db, settings.zone)
         models = Models(settings)
         stack.push_async_callback(models.close)
-        retrieval = Retrieval(db, settings, search, vectors)
+        retrieval = Retrieval(settings, search, vectors)
         generation = Generation(db, settings, bus, models, retrieval, tasks, named=access_changed, observer=counts)
         access = AccessWatch(db, accounts, registry, rooms.announce)
         await access.start()

@@ -297,7 +297,8 @@ class Generation:
         people, found = await self._retrieval.gather(
             question, history, bot.context_messages, answer.job.people, remember
         )
-        self.observer.retrieved(time.monotonic() - asked)
+        if remember:
+            self.observer.retrieved(time.monotonic() - asked)
         prompt = prompts.build(
             bot.name, bot.system_prompt, history, question, settings.prompt_tokens, people, found.passages,
             settings.retrieval_tokens,

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from config.settings import Settings
 from models import rooms, search
-from models.database import Database, DatabaseUnavailable, Sql
+from models.database import DatabaseUnavailable, Sql
 from models.messages import MessageRow
 from models.search import Where
 from services import terms
@@ -55,8 +55,7 @@ NOTHING = Found([], [])
 
 
 class Retrieval:
-    def __init__(self, db: Database, settings: Settings, searching: Search, vectors: Vectors) -> None:
-        self._db = db
+    def __init__(self, settings: Settings, searching: Search, vectors: Vectors) -> None:
         self._settings = settings
         self._search = searching
         self._vectors = vectors
@@ -80,7 +79,7 @@ class Retrieval:
                 async with asyncio.timeout(MOST_S):
                     text = question.content[:ASKED_MOST]
                     meaning = await self._vectors.query(text) if search_too else None
-                    people, found = await self._db.run_snapshot(
+                    people, found = await self._search.snapshot(
                         self._gather, question, history, text, meaning, people, search_too, history_is_all
                     )
         except (DatabaseUnavailable, TimeoutError) as error:

@@ -297,8 +297,7 @@ def _ask_word(asked: Query, token: str, unit: str, share: float) -> None:
     if unit:
         asked.terms[token + unit] = share
         terms.append(token + unit)
-    lowered = token.lower()
-    lowered = lowered[:PATTERN_MOST]
+    lowered = token.lower()[:PATTERN_MOST]
     head = terms[0] if terms and lowered.startswith(terms[0]) and terms[0].isalpha() and len(terms[0]) > 2 else lowered
     tail = r"\w*" if head.isalpha() and head.isascii() else ""
     start = r"(?<![^\W_])" if lowered[:1].isalnum() else ""

@@ -11,7 +11,7 @@ import logging
 import random
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 from uuid import uuid4
 
@@ -32,13 +32,15 @@ SWEEP_S = 15.0
 GATHER_S = 0.3
 LEASE_S = 90.0
 AGAIN_S = 1.0
+# Whether the vectors have become enough for a graph is counted so often, not after each message.
+TIDY_S = 60.0
 RETRY_FIRST_S = 1.0
 RETRY_MOST_S = 60.0
 TEXT_MOST = 2_000
 QUERY_MOST = 1_000
 # A search does not wait longer for its query's vector: the words alone answer then.
 QUERY_S = 1.5
-# After so many failures in a row searches don't ask for a while, or each would wait.
+# After a failure searches don't ask for a while, or each would wait.
 QUERY_REST_S = 10.0
 QUERIES_KEPT = 512
 DEFAULT_WEIGHT = 0.25
@@ -66,10 +68,9 @@ class State(NamedTuple):
 
 
 class Vectors:
-    def __init__(self, db: Database, settings: Settings, make: Callable[[str], Embedder] | None = None) -> None:
+    def __init__(self, db: Database, settings: Settings) -> None:
         self._db = db
         self._settings = settings
-        self._make = make or self._embedder_for
         self.name = settings.embedding_model
         self.owner = str(uuid4())
         self._embedders: dict[str, Embedder] = {}
@@ -79,6 +80,7 @@ class Vectors:
         self._nudged = asyncio.Event()
         self._requested = False
         self._rest_until = 0.0
+        self._tidy_at = 0.0
         self.faults: dict[str, str] = {}
         self.embedded = 0
 
@@ -93,7 +95,7 @@ class Vectors:
 
     def _embedder(self, name: str) -> Embedder:
         if name not in self._embedders:
-            self._embedders[name] = self._make(name)
+            self._embedders[name] = self._embedder_for(name)
         return self._embedders[name]
 
     async def close(self) -> None:
@@ -282,7 +284,9 @@ class Vectors:
         log.warning("embedding failed", extra={"model": model.name, "error": str(error)[:300]})
 
     async def _settle(self, model: Model) -> None:
-        """Nothing waits: let it serve, sort its vectors, put away what no model needs."""
+        """Nothing waits: let it serve; now and then sort its vectors and put away what no model needs."""
+        if model.serving and time.monotonic() < self._tidy_at:
+            return
         await self._db.run_bare(embeddings.build_index, model)
         if not model.serving and model.dimensions is not None:
             await self._db.run(embeddings.switch, model.id)
@@ -290,6 +294,7 @@ class Vectors:
             await self.models()
         while await self._db.run_bare(embeddings.drop_others, ROWS_DROPPED):  # noqa: ASYNC110, others get their turn
             await asyncio.sleep(0.05)
+        self._tidy_at = time.monotonic() + TIDY_S
 
 
 def text_of(one: Waiting) -> str:
