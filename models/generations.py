@@ -13,15 +13,14 @@ from models.base import new_id
 from models.database import Sql, flat, placeholders
 from models.direct import Steps
 from models.messages import (
-    AT_ONCE,
     BEGIN,
     COLUMNS,
     FROM,
+    ONE_AT_ONCE,
     Appended,
     MessageRow,
     NewMessage,
     WhoAnswers,
-    at_once_params,
     find,
     keep_version,
     next_number,
@@ -121,7 +120,7 @@ CLAIM_AT_ONCE = (
 # A lone question, from the look-up of who asks to what the prompt needs, in one round trip.
 ASK = (
     "begin; "
-    + AT_ONCE
+    + ONE_AT_ONCE
     + "; execute maru_lock_asker(%s); execute maru_claim(%s, %s, %s, %s, %s); commit; execute maru_asked(%s, %s, %s, %s, %s)"
 )
 # What is committed first is seen by what follows, and one round trip is saved.
@@ -218,7 +217,7 @@ def ask(
     rows = yield (
         ASK,
         [
-            *at_once_params([new], [question_id], [answer_id], [may_mention], default_when, default_name),
+            *(*new, question_id, answer_id, may_mention, default_when, default_name),
             *(answer_id, answer_id, claimer.owner, claimer.lease_s, claimer.per_user, claimer.lease_s * GRACE),
             *(new.room_id, question_id, claimer.context_of({}), answer_id, claimer.owner),
         ],

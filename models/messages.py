@@ -104,6 +104,8 @@ PREPARED = {
     " from unnest($1, $2, $3) v(room_id, head, last_seq) where h.room_id = v.room_id",
     "maru_send": "(uuid[], uuid[], text[], text[], uuid[], uuid[], uuid[], bool[], text, text) as"
     " select * from maru_append($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
+    "maru_send_one": "(uuid, uuid, text, text, uuid, uuid, uuid, bool, text, text) as"
+    " select * from maru_append_one($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
 }
 # A plan is made once and kept: made for tables that are still small it would scan them, and go on so when they are not.
 BEGIN = "begin; set local enable_seqscan = off; "
@@ -115,6 +117,7 @@ WRITE = (
 )
 
 AT_ONCE = "execute maru_send(%s::uuid[], %s::uuid[], %s, %s, %s::uuid[], %s::uuid[], %s::uuid[], %s, %s, %s)"
+ONE_AT_ONCE = "execute maru_send_one(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s)"
 
 # What is to happen in the same round trip as the commit: statements that hold it, and their parameters.
 Ending = Callable[[list[Appended]], tuple[str, list[Any]] | None]
@@ -166,7 +169,11 @@ def append_at_once(
     room's bot whose settings lack them.
     """
     ids, answer_ids = [new_id() for _ in batch], [new_id() for _ in batch]
-    found = yield AT_ONCE, at_once_params(batch, ids, answer_ids, may_mention, default_when, default_name)
+    if len(batch) == 1:
+        found = yield ONE_AT_ONCE, [*batch[0], ids[0], answer_ids[0], may_mention[0], default_when, default_name]
+    else:
+        columns = (list(column) for column in zip(*batch, strict=True))
+        found = yield AT_ONCE, [*columns, ids, answer_ids, list(may_mention), default_when, default_name]
     if not found:
         return None
     results: list[Appended] = []
@@ -187,12 +194,6 @@ def append_at_once(
             answer = queued(answer_ids[i], message, bot_name) if bot_name is not None else None
             results.append(Appended(message, answer, room_name=room_name, bot=bot))
     return results
-
-
-def at_once_params(
-    batch: Sequence[NewMessage], ids: list[str], answer_ids: list[str], may_mention: Sequence[bool], *defaults: str
-) -> list[Any]:
-    return [*(list(column) for column in zip(*batch, strict=True)), ids, answer_ids, list(may_mention), *defaults]
 
 
 def queued(answer_id: str, question: MessageRow, bot_name: str) -> MessageRow:
