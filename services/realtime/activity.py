@@ -13,6 +13,8 @@ from services.realtime.registry import Registry
 from services.tasks import Tasks
 
 EVERY_S = 1.0
+# A hint is not worth more than this of a pod's time: with many to tell, they are told less often.
+TOLD_PER_S, MOST_S = 500, 5.0
 # A thousand connections told in one go would hold up every send of that moment.
 CHUNK = 40
 PAUSE_S = 0.005
@@ -56,13 +58,15 @@ class Activities:
             self._tasks.spawn(self._tell(), "activity")
 
     async def _tell(self) -> None:
+        told = 0
         try:
             while self._moved:
-                await asyncio.sleep(EVERY_S)
+                await asyncio.sleep(min(MOST_S, max(EVERY_S, told / TOLD_PER_S)))
                 moved, self._moved = self._moved, {}
                 own, self._own = self._own, {}
                 if own:
                     self._announce(encode([(room_id, *what) for room_id, what in own.items()]).decode())
+                told = 0
                 for told, (deliver, event) in enumerate(self._events(moved), 1):
                     deliver(event)
                     if told % CHUNK == 0:
@@ -72,12 +76,16 @@ class Activities:
 
     def _events(self, moved: dict[str, tuple[int, str]]) -> Iterator[tuple[Callable[[Event], None], Event]]:
         users = {user_id for room_id in moved for user_id in self._registry.users_in(room_id)}
-        # A room's entry is the same for nearly everybody: encoded once, not once a connection.
+        # A room's entry is the same for nearly everybody, and so is what is told to those who have joined the same rooms.
         plain = {room_id: encode(RoomActivity(room_id, last, False)) for room_id, (last, _) in moved.items()}
+        shared: dict[frozenset[str], Event] = {}
         for user_id in users:
             rooms = self._registry.rooms(user_id) & moved.keys()
-            entries = {room_id: self._entry(user_id, room_id, moved[room_id], plain) for room_id in rooms}
-            events: dict[frozenset[str], Event] = {}  # devices that read the same rooms are told the same
+            mentioned = {room_id for room_id in rooms if self._is_mentioned(user_id, moved[room_id][1])}
+            entries, events = plain, shared
+            if mentioned:
+                entries = plain | {room_id: encode(RoomActivity(room_id, moved[room_id][0], True)) for room_id in mentioned}
+                events = {}
             for client in self._registry.clients(user_id):
                 # Looked at anew: while we paused, a removal may have taken a room away.
                 unread = frozenset((rooms & self._registry.rooms(user_id)) - client.joined)
@@ -88,10 +96,8 @@ class Activities:
                     events[unread] = Event("activity", b'{"rooms":[' + body + b"]}")
                 yield client.deliver, events[unread]
 
-    def _entry(self, user_id: str, room_id: str, what: tuple[int, str], plain: dict[str, bytes]) -> bytes:
-        last_seq, mentions = what
-        if mentions:
-            names = {client.identity.name.lower() for client in self._registry.clients(user_id)}
-            if any(part.startswith(name) for part in mentions.split("\n") for name in names):
-                return encode(RoomActivity(room_id, last_seq, True))
-        return plain[room_id]
+    def _is_mentioned(self, user_id: str, mentions: str) -> bool:
+        if not mentions:
+            return False
+        names = {client.identity.name.lower() for client in self._registry.clients(user_id)}
+        return any(part.startswith(name) for part in mentions.split("\n") for name in names)

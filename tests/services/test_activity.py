@@ -1,0 +1,67 @@
+"""Activity alone: who is told what, how often, and what it costs to tell many."""
+
+import asyncio
+import json
+from types import SimpleNamespace
+
+from services.realtime import activity
+from services.realtime.activity import Activities
+from services.realtime.registry import Registry
+from services.tasks import Tasks
+
+
+class Client:
+    def __init__(self, user_id, name="name", joined=()):
+        self.user_id = user_id
+        self.identity = SimpleNamespace(name=name)
+        self.joined = set(joined)
+        self.heard = []
+
+    def deliver(self, event):
+        self.heard.append(event)
+
+    @property
+    def rooms(self):
+        return [{room["roomId"]: room["mentioned"] for room in json.loads(event.data)["rooms"]} for event in self.heard]
+
+
+async def world(*clients):
+    async def rooms_of(user_id):
+        return ["a", "b", "c"]
+
+    registry = Registry(rooms_of)
+    for client in clients:
+        if registry.add(client):
+            await registry.load_rooms(client.user_id)
+    return Activities(registry, Tasks(), lambda words: None)
+
+
+async def test_all_who_have_joined_the_same_rooms_are_told_in_one_event(monkeypatch):
+    monkeypatch.setattr(activity, "EVERY_S", 0.02)
+    clients = [Client(f"u{n}", f"name{n}", ["c"]) for n in range(3)]
+    other = Client("u0", "name0", ["a"])
+    called = Client("u9", "Bo", ["c"])
+    activities = await world(*clients, other, called)
+    activities.note("a", 4, "hi @bo")
+    activities.note("b", 2, "hi")
+    activities.note("c", 7, "hi")
+    await asyncio.sleep(0.1)
+    assert [client.rooms for client in clients] == [[{"a": False, "b": False}]] * 3
+    assert len({id(client.heard[0]) for client in clients}) == 1
+    assert other.rooms == [{"b": False, "c": False}]
+    assert called.rooms == [{"a": True, "b": False}]
+
+
+async def test_many_are_told_less_often_and_nothing_is_forgotten(monkeypatch):
+    monkeypatch.setattr(activity, "EVERY_S", 0.02)
+    monkeypatch.setattr(activity, "TOLD_PER_S", 10)
+    monkeypatch.setattr(activity, "MOST_S", 0.3)
+    clients = [Client(f"u{n}") for n in range(50)]
+    activities = await world(*clients)
+    for n in range(1, 40):
+        activities.note("a", n, "hi")
+        await asyncio.sleep(0.01)
+    await asyncio.sleep(0.5)
+    for client in clients:
+        seen = [json.loads(event.data)["rooms"][0]["lastSeq"] for event in client.heard]
+        assert seen == sorted(seen) and seen[-1] == 39 and 2 <= len(seen) <= 4
