@@ -317,6 +317,25 @@ class Ending(NamedTuple):
     error_message: str | None
 
 
+def spend(
+    sql: Sql,
+    user_id: str,
+    room_id: str,
+    message_id: str | None,
+    provider: str,
+    model: str,
+    input_tokens: int,
+    output_tokens: int,
+    estimated: bool,
+) -> None:
+    """Count tokens of a call to a model; message_id: of the answer that it made, if one is kept."""
+    sql.run(
+        "insert into usage (user_id, room_id, message_id, provider, model, input_tokens, output_tokens, estimated)"
+        " values (%s, %s, %s, %s, %s, %s, %s, %s)",
+        *(user_id, room_id, message_id, provider, model, input_tokens, output_tokens, estimated),
+    )
+
+
 def finish(sql: Sql, fence: Fence, room_id: str, end: Ending) -> MessageRow | None:
     """Write the end of an answer; None when it is not this worker's any more. Its tokens are counted either way."""
     locked = rooms.lock(sql, room_id) is not None

@@ -421,6 +421,17 @@ def page(
     return Page(found, bool(ends[0]), bool(ends[1]))
 
 
+def said_last(sql: Sql, room_id: str, limit: int) -> list[MessageRow]:
+    """What a prompt is given of a room: the newest finished messages, oldest first."""
+    found = sql.rows(
+        f"select {COLUMNS} {FROM} where m.room_id = %s and not m.deleted and m.content <> ''"
+        " and m.status in ('complete', 'stopped') order by m.seq desc limit %s",
+        room_id,
+        limit,
+    )
+    return [MessageRow(*row) for row in reversed(found)]
+
+
 def changes(sql: Sql, room_id: str, after: int, limit: int) -> tuple[list[MessageRow], int, bool]:
     """(messages with a number above `after` in that order, head, whether there are more)."""
     found = _run(sql, "m.room_id = %s and m.changed_seq > %s", (room_id, after), "changed_seq", limit)

@@ -26,6 +26,7 @@ from services.indexer import Indexer
 from services.llm.registry import Models
 from services.messages import Messages
 from services.metrics import Counts
+from services.previews import Previews
 from services.realtime.activity import Activities
 from services.realtime.bus import Bus, MemoryBus
 from services.realtime.elsewhere import Elsewhere
@@ -70,6 +71,7 @@ class Services:
     retrieval: Retrieval
     models: Models
     generation: Generation
+    previews: Previews
     counts: Counts
     setup_code: str | None
     draining: bool = False
@@ -188,6 +190,7 @@ async def open_services(settings: Settings, *, work: bool = True) -> AsyncIterat
         stack.push_async_callback(models.close)
         retrieval = Retrieval(settings, search, vectors)
         generation = Generation(db, settings, bus, models, retrieval, tasks, named=access_changed, observer=counts)
+        previews = Previews(db, settings, models, retrieval, shared)
         access = AccessWatch(db, accounts, registry, rooms.announce)
         await access.start()
         messages.on_batch = counts.batch
@@ -236,7 +239,7 @@ async def open_services(settings: Settings, *, work: bool = True) -> AsyncIterat
                 stack.push_async_callback(elsewhere.leave)
         yield Services(
             settings, db, tasks, bus, hub, registry, presences, activities, sockets, tokens, accounts, access, rooms,
-            messages, search, indexer, vectors, retrieval, models, generation, counts, setup_code,
+            messages, search, indexer, vectors, retrieval, models, generation, previews, counts, setup_code,
         )  # fmt: skip
 
 

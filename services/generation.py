@@ -21,6 +21,7 @@ from services import prompts
 from services.llm.base import Delta, Kind, ProviderError, Request, Spent
 from services.llm.registry import Choice, Models
 from services.messages import bot_settings, title, view
+from services.plans import plan
 from services.realtime.bus import Bus
 from services.realtime.events import Bot, Event, Stream
 from services.retrieval import Retrieval, Source
@@ -247,15 +248,17 @@ class Generation:
 
     async def _run(self, answer: Answer) -> None:
         began = time.monotonic()
+        question = answer.job.question
+        if question is not None:
+            answer.stream_task = asyncio.create_task(self._make(answer, question, began))
+            await asyncio.sleep(0)  # it asks before we tell, and no answer can come back before we have told
         self._bus.publish(answer.row.room_id, Event("message", view(answer.row)))
         self.observer.started(max(0.0, time.time() - answer.row.created_at.timestamp()), answer.job.taken_over)
         status, error = "complete", None
-        question = answer.job.question
         try:
-            if question is None:
+            if answer.stream_task is None:
                 status = "stopped"
             else:
-                answer.stream_task = asyncio.create_task(self._make(answer, question, began))
                 if answer.stopped_by or answer.lost:
                     answer.stream_task.cancel()
                 # Waited for from outside: a stop cancels the stream, a drain cancels this.
@@ -291,21 +294,12 @@ class Generation:
         await self._stream(answer, await self._plan(answer, question), began)
 
     async def _plan(self, answer: Answer, question: MessageRow) -> Request:
-        bot, settings, history = answer.bot, self._settings, answer.job.history
-        remember = bot.retrieval and settings.retrieval
-        asked = time.monotonic()
-        people, found = await self._retrieval.gather(
-            question, history, bot.context_messages, answer.job.people, remember
-        )
-        if remember:
-            self.observer.retrieved(time.monotonic() - asked)
-        prompt = prompts.build(
-            bot.name, bot.system_prompt, history, question, settings.prompt_tokens, people, found.passages,
-            settings.retrieval_tokens,
-        )  # fmt: skip
-        answer.prompt, answer.sources = prompt, found.sources[: len(prompt.quoted)]
-        temperature = None if bot.temperature == 1.0 else bot.temperature
-        return Request("", prompt.system, prompt.turns, temperature, settings.max_output_tokens)
+        job = answer.job
+        made = await plan(self._settings, self._retrieval, answer.bot, job.history, question, job.people)
+        if made.remembered_s is not None:
+            self.observer.retrieved(made.remembered_s)
+        answer.prompt, answer.sources = made.prompt, made.sources
+        return made.request
 
     def _keep_context(self, answer: Answer) -> None:
         """What the model was given; written once it has begun, since nobody waits for this row."""

@@ -124,7 +124,7 @@ class Rooms:
         def work(sql: Sql) -> None:
             if rooms.lock(sql, room_id) is None:
                 raise room_not_found()
-            _check_owner(sql, room_id, who.user_id)
+            check_owner(sql, room_id, who.user_id)
             kept = None
             if bot is not None:
                 row = rooms.find(sql, room_id, who.user_id)
@@ -140,7 +140,7 @@ class Rooms:
         def work(sql: Sql) -> None:
             if rooms.lock(sql, room_id) is None:
                 raise room_not_found()
-            _check_owner(sql, room_id, who.user_id)
+            check_owner(sql, room_id, who.user_id)
             rooms.delete(sql, room_id)
 
         await self._db.run(work)
@@ -197,7 +197,7 @@ class Rooms:
         def work(sql: Sql) -> MemberRow:
             if rooms.lock(sql, room_id) is None:
                 raise room_not_found()
-            _check_owner(sql, room_id, who.user_id)
+            check_owner(sql, room_id, who.user_id)
             member = rooms.member(sql, room_id, user_id)
             if member is None:
                 raise NotFound("request.not_found", "This person is not in the room.")
@@ -221,7 +221,7 @@ class Rooms:
             if leaving:
                 check_member(sql, room_id, who.user_id)
             else:
-                _check_owner(sql, room_id, who.user_id)
+                check_owner(sql, room_id, who.user_id)
             member = rooms.member(sql, room_id, user_id)
             if member is None:
                 raise NotFound("request.not_found", "This person is not in the room.")
@@ -361,7 +361,7 @@ def _snapshot(
     return room, members, found, more, reset, running_answers(sql, room_id)
 
 
-def _check_owner(sql: Sql, room_id: str, user_id: str) -> None:
+def check_owner(sql: Sql, room_id: str, user_id: str) -> None:
     if check_member(sql, room_id, user_id) != "owner":
         raise Forbidden("room.forbidden", "Only an owner of the room can do this.")
 

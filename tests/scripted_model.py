@@ -30,6 +30,7 @@ class ScriptedModel:
         )
         self.calls: list[dict[str, Any]] = []
         self.headers: list[Any] = []
+        self.peers: list[Any] = []  # the address that each call came from: one a connection
         self.open = 0
         self._sockets = bind_sockets(0, "127.0.0.1")
         self.port = self._sockets[0].getsockname()[1]
@@ -89,6 +90,7 @@ class Handler(RequestHandler):
         async with self.model.called:
             self.model.calls.append(body)
             self.model.headers.append(self.request.headers)
+            self.model.peers.append(self.request.connection.context.address)
             self.model.called.notify_all()
         script = self.model.scripts.pop(0) if self.model.scripts else self.model.default(body)
         self.model.open += 1

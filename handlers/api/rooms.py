@@ -57,6 +57,12 @@ async def change(call: Call) -> Room:
     return await call.services.rooms.change(call.who, call.path["roomId"], name.strip() if name else None, bot)
 
 
+async def preview(call: Call) -> types.Preview:
+    body: types.AskPreview = call.body
+    patch = {} if body.bot is UNSET else msgspec.to_builtins(body.bot)
+    return types.Preview(*await call.services.previews.ask(call.who, call.path["roomId"], patch, body.text))
+
+
 async def delete(call: Call) -> None:
     await call.services.rooms.delete(call.who, call.path["roomId"])
 
@@ -123,6 +129,9 @@ ROUTES = [
     Route("GET", "/rooms/{roomId}", get, "A room.", T, reply=Room),
     Route("PATCH", "/rooms/{roomId}", change, "Change name and bot (JSON merge patch).", T,
           body=types.PatchRoom, reply=Room),
+    Route("POST", "/rooms/{roomId}/preview", preview,
+          "What the bot would answer with these settings: for an owner alone, and not kept.", T,
+          body=types.AskPreview, reply=types.Preview),
     Route("DELETE", "/rooms/{roomId}", delete, "Delete a room and all that was said in it.", T, status=204),
     Route("GET", "/rooms/{roomId}/members", members, "Members, in the order of joining.", T,
           query=types.Page, reply=types.MemberList),

@@ -171,6 +171,21 @@ class PatchRoom(Body):
     bot: PatchBot | None | UnsetType = UNSET
 
 
+class AskPreview(Body):
+    """bot: a change of the room's settings, as in PATCH, for this answer alone."""
+
+    text: Annotated[str, Meta(min_length=1, max_length=4000, pattern=CLEAN)]
+    bot: PatchBot | UnsetType = UNSET
+
+
+class Preview(Answer):
+    text: str
+    provider: str
+    model: str
+    input_tokens: int
+    output_tokens: int
+
+
 class RoomList(Listed):
     items: list[Room]
     next: str | None = None

@@ -7,7 +7,18 @@ import anthropic
 import httpx2
 import msgspec
 
-from services.llm.base import Delta, ProviderError, Request, Spent, VendorErrors, broke_off, events, from_status
+from services.llm.base import (
+    KEPT,
+    PATIENT,
+    Delta,
+    ProviderError,
+    Request,
+    Spent,
+    VendorErrors,
+    broke_off,
+    events,
+    from_status,
+)
 
 ERRORS = VendorErrors(anthropic.APIStatusError, (anthropic.APIConnectionError, httpx2.HTTPError))
 
@@ -48,23 +59,25 @@ class Anthropic:
     def __init__(self, api_key: str | None, base_url: str | None, default_model: str) -> None:
         self.default_model = default_model
         self._client = anthropic.AsyncAnthropic(
-            api_key=api_key or "none", base_url=base_url, max_retries=0, timeout=httpx2.Timeout(None, connect=10)
-        )
+            api_key=api_key or "none", base_url=base_url, max_retries=0, timeout=PATIENT,
+            http_client=anthropic.DefaultAsyncHttpxClient(limits=KEPT, timeout=PATIENT),
+        )  # fmt: skip
         self._decode = msgspec.json.Decoder(_Event).decode
 
     async def stream(self, request: Request) -> AsyncIterator[Delta | Spent]:
-        body: dict[str, Any] = {"messages": [{"role": turn.role, "content": turn.text} for turn in request.turns]}
+        body: dict[str, Any] = {
+            "model": request.model,
+            "messages": [{"role": turn.role, "content": turn.text} for turn in request.turns],
+            "max_tokens": request.max_tokens,
+            "stream": True,
+        }
         if request.system:
             body["system"] = request.system
         if request.temperature is not None:
             body["temperature"] = min(request.temperature, 1.0)  # its scale ends at 1
         finished = False
-        create = self._client.messages.with_streaming_response.create
-
-        def call() -> Any:
-            return create(model=request.model, messages=[], max_tokens=request.max_tokens, stream=True, extra_body=body)
-
-        async for event in events(call, self._decode, ERRORS):
+        called = events(self._client.post, anthropic.AsyncStream[object], "/v1/messages", body, self._decode, ERRORS)
+        async for event in called:
             match event.type if event is not None else "":
                 case "content_block_delta" if event.delta is not None:
                     if event.delta.text:

@@ -1,9 +1,11 @@
 """What a provider of language models is to Maru: a request in, deltas out. Vendors' words end in this package."""
 
+import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager
 from typing import Any, Literal, NamedTuple, Protocol
 
+import httpx2
 import msgspec
 
 Kind = Literal["text", "reasoning"]
@@ -136,22 +138,39 @@ async def server_sent(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
         yield rest[5:].strip()
 
 
-async def events(
-    call: Callable[[], AbstractAsyncContextManager[Any]], decode: Callable[[bytes], Any], errors: "VendorErrors"
-) -> AsyncIterator[Any]:
-    """Decoded events of one streaming call, the vendor's exceptions turned into ProviderError.
+# After its last word a provider ends the response at once; only what was read to its end leaves its connection to the
+# next answer, and a new one costs a handshake before the first token.
+END_S = 0.25
+PATIENT = httpx2.Timeout(None, connect=10)
+KEPT = httpx2.Limits(max_connections=1000, max_keepalive_connections=100, keepalive_expiry=60)
 
-    What is long or nested travels as `extra_body`: the SDKs walk through every argument by its annotations, which for twenty messages
-    takes longer than all the rest of the way to the first token.
+
+async def events(
+    post: Callable[..., Any], stream_cls: type, path: str, body: dict[str, Any], decode: Callable[[bytes], Any],
+    errors: "VendorErrors",
+) -> AsyncIterator[Any]:  # fmt: skip
+    """Decoded events of one streaming call, None after the last, the vendor's exceptions turned into ProviderError.
+
+    post, stream_cls: of an SDK's client. The body is encoded here: the SDKs walk through every argument by its
+    annotations, which for twenty messages takes longer than all the rest of the way to the first token.
     """
+    stream = None
     try:
-        async with call() as response:
-            async for data in server_sent(response.iter_bytes()):
-                if data == b"[DONE]":
-                    yield None
-                    return
-                if data:
-                    yield decode(data)
+        options = {"headers": {"Content-Type": "application/json", "Accept": "text/event-stream"}}
+        stream = await post(
+            path, cast_to=object, content=msgspec.json.encode(body), options=options, stream=True, stream_cls=stream_cls
+        )
+        chunks = stream.response.aiter_bytes()
+        async for data in server_sent(chunks):
+            if data == b"[DONE]":
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(END_S):
+                        async for _ in chunks:
+                            pass
+                yield None
+                return
+            if data:
+                yield decode(data)
     except errors.status as error:
         headers = error.response.headers
         raise from_status(error.status_code, headers.get("retry-after"), str(error)[:500]) from error
@@ -159,6 +178,9 @@ async def events(
         raise lost(repr(error)[:500]) from error
     except msgspec.MsgspecError as error:
         raise ProviderError("The model's provider answered with something unreadable.", detail=str(error)) from error
+    finally:
+        if stream is not None:
+            await stream.close()
 
 
 class VendorErrors(NamedTuple):

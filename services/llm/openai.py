@@ -7,7 +7,7 @@ import httpx2
 import msgspec
 import openai
 
-from services.llm.base import Delta, ProviderError, Request, Spent, VendorErrors, broke_off, events
+from services.llm.base import KEPT, PATIENT, Delta, ProviderError, Request, Spent, VendorErrors, broke_off, events
 
 ERRORS = VendorErrors(openai.APIStatusError, (openai.APIConnectionError, httpx2.HTTPError))
 
@@ -42,16 +42,19 @@ class OpenAI:
         self._official = base_url is None
         # Retries are ours (only before the first token), and so are the timeouts (first token, stall).
         self._client = openai.AsyncOpenAI(
-            api_key=api_key or "none", base_url=base_url, max_retries=0, timeout=httpx2.Timeout(None, connect=10)
-        )
+            api_key=api_key or "none", base_url=base_url, max_retries=0, timeout=PATIENT,
+            http_client=openai.DefaultAsyncHttpxClient(limits=KEPT, timeout=PATIENT),
+        )  # fmt: skip
         self._decode = msgspec.json.Decoder(_Chunk).decode
 
     async def stream(self, request: Request) -> AsyncIterator[Delta | Spent]:
         body: dict[str, Any] = {
+            "model": request.model,
             "messages": [
                 *([{"role": "system", "content": request.system}] if request.system else []),
                 *({"role": turn.role, "content": turn.text} for turn in request.turns),
             ],
+            "stream": True,
             "stream_options": {"include_usage": True},
             # Compatible servers know the older word only.
             "max_completion_tokens" if self._official else "max_tokens": request.max_tokens,
@@ -59,12 +62,8 @@ class OpenAI:
         if request.temperature is not None:
             body["temperature"] = request.temperature
         finished = False
-        create = self._client.chat.completions.with_streaming_response.create
-
-        def call() -> Any:
-            return create(model=request.model, messages=[], stream=True, extra_body=body)
-
-        async for chunk in events(call, self._decode, ERRORS):
+        called = events(self._client.post, openai.AsyncStream[object], "/chat/completions", body, self._decode, ERRORS)
+        async for chunk in called:
             if chunk is None:
                 finished = True
                 break

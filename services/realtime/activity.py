@@ -84,7 +84,9 @@ class Activities:
             mentioned = {room_id for room_id in rooms if self._is_mentioned(user_id, moved[room_id][1])}
             entries, events = plain, shared
             if mentioned:
-                entries = plain | {room_id: encode(RoomActivity(room_id, moved[room_id][0], True)) for room_id in mentioned}
+                entries = plain | {
+                    room_id: encode(RoomActivity(room_id, moved[room_id][0], True)) for room_id in mentioned
+                }
                 events = {}
             for client in self._registry.clients(user_id):
                 # Looked at anew: while we paused, a removal may have taken a room away.

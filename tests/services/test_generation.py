@@ -42,6 +42,27 @@ async def test_an_answer_streams_piece_by_piece_and_ends_with_its_usage(pods, mo
 
 
 @pytest.mark.parametrize("provider", ["openai", "anthropic"])
+async def test_answers_in_turn_use_one_connection_to_the_provider(pods, model, provider):
+    _, room, door, sent = await ask(pods, model, provider)
+    await door.answer_to(sent["messageId"])
+    for n in range(3):
+        sent = await door.send(room, f"질문 {n}")
+        await door.answer_to(sent["messageId"])
+    assert len(model.peers) == 4 and len(set(model.peers)) == 1
+
+
+async def test_a_provider_that_does_not_hang_up_after_its_last_word_holds_nobody_up(pods, model):
+    model.scripts = [Script(("text", "다 했어요."), ("raw", b"data: [DONE]\n\n"), ("hang",))]
+    _, _, door, sent = await ask(pods, model)
+    async with asyncio.timeout(3):
+        answer = await door.answer_to(sent["messageId"])
+    assert (answer["text"], answer["status"]) == ("다 했어요.", "complete")
+    async with asyncio.timeout(3):
+        while model.open:
+            await asyncio.sleep(0.02)
+
+
+@pytest.mark.parametrize("provider", ["openai", "anthropic"])
 async def test_the_model_is_given_the_last_messages_with_names_and_never_thoughts(pods, model, provider):
     model.scripts = [THINKING]
     ann, room, door, sent = await ask(pods, model, provider, text="첫 질문")

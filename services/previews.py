@@ -1,0 +1,130 @@
+"""What a room's bot would answer with other settings: for its owner alone, kept nowhere but in the count of tokens."""
+
+import asyncio
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
+
+from config.settings import Settings
+from models import generations, messages, rooms
+from models.base import new_id
+from models.database import Database, Sql
+from models.messages import MessageRow
+from services import prompts
+from services.accounts import Identity
+from services.errors import Unavailable, limited, room_not_found
+from services.limits import Limit, Shared
+from services.llm.base import Delta, ProviderError, Request, Spent
+from services.llm.registry import Choice, Models
+from services.messages import bot_settings
+from services.plans import plan
+from services.retrieval import Retrieval
+from services.rooms import check_owner, merged
+
+PER_MINUTE = 10
+MOST_TOKENS = 1_000
+MOST_S = 60.0
+
+
+class Preview(NamedTuple):
+    text: str
+    provider: str
+    model: str
+    input_tokens: int
+    output_tokens: int
+
+
+class Heard:
+    """What a model has said so far, and what that cost, as far as it told."""
+
+    def __init__(self, prompt: prompts.Prompt) -> None:
+        self._prompt = prompt
+        self.text = ""
+        self._thought = ""
+        self._told = Spent(None, None)
+
+    def add(self, item: Delta | Spent) -> None:
+        if isinstance(item, Spent):
+            self._told = Spent(*(new if new is not None else old for new, old in zip(item, self._told, strict=True)))
+        elif item.kind == "text":
+            self.text += item.text
+        else:
+            self._thought += item.text
+
+    @property
+    def has_cost(self) -> bool:
+        return bool(self.text or self._thought or self._told.input_tokens is not None)
+
+    @property
+    def spent(self) -> tuple[int, int, bool]:
+        """(input tokens, output tokens, whether either is our guess)"""
+        given, told = self._told
+        guess = prompts.estimate_tokens(self.text) + prompts.estimate_tokens(self._thought)
+        return (
+            given if given is not None else self._prompt.tokens,
+            told if told is not None else guess,
+            given is None or told is None,
+        )
+
+
+class Previews:
+    def __init__(
+        self, db: Database, settings: Settings, models: Models, retrieval: Retrieval, shared: Shared | None
+    ) -> None:
+        self._db = db
+        self._settings = settings
+        self._models = models
+        self._retrieval = retrieval
+        self._asks = Limit("previews", PER_MINUTE if settings.sends_per_10s else 0, 60, shared)
+
+    async def ask(self, who: Identity, room_id: str, patch: dict[str, Any], text: str) -> Preview:
+        """The answer to `text` if it were said now and the bot's settings were changed by `patch`.
+
+        Raises NotFound, Forbidden (owners only, as they alone can change the bot), Invalid, Limited, Unavailable.
+        """
+        kept, history, seq = await self._db.run_snapshot(_read, room_id, who.user_id, patch)
+        taken = await self._asks.take(who.user_id)
+        if taken.wait_s:
+            raise limited(taken.wait_s, "You are trying too fast. Wait a moment.")
+        bot = bot_settings(kept)
+        question = MessageRow(
+            new_id(), room_id, seq + 1, 0, who.user_id, who.name, "user", text, datetime.now(UTC)
+        )  # fmt: skip
+        planned = await plan(self._settings, self._retrieval, bot, history, question, None)
+        try:
+            choice = self._models.choices(bot)[0]
+            request = planned.request._replace(
+                model=choice.model, max_tokens=min(MOST_TOKENS, self._settings.max_output_tokens)
+            )
+            return await self._hear(who, room_id, choice, request, planned.prompt)
+        except ProviderError as error:
+            raise Unavailable(error.code, error.message, retryable=error.retryable) from error
+
+    async def _hear(
+        self, who: Identity, room_id: str, choice: Choice, request: Request, prompt: prompts.Prompt
+    ) -> Preview:
+        heard = Heard(prompt)
+        try:
+            async with asyncio.timeout(MOST_S):
+                async for item in choice.provider.stream(request):
+                    heard.add(item)
+        except TimeoutError:
+            if not heard.text:
+                raise ProviderError("The model did not answer in time. Try again.", code="generation.timeout") from None
+        finally:
+            if heard.has_cost:  # also when it broke off
+                spent = (choice.provider.name, choice.model, *heard.spent)
+                await self._db.run(generations.spend, who.user_id, room_id, None, *spent)
+        if not heard.text:
+            raise ProviderError("The model gave an empty answer.")
+        given, told, _ = heard.spent
+        return Preview(heard.text, choice.provider.name, choice.model, given, told)
+
+
+def _read(sql: Sql, room_id: str, user_id: str, patch: dict[str, Any]) -> tuple[dict[str, Any], list[MessageRow], int]:
+    """(the bot's settings as they would be, what was said last, the room's last seq)"""
+    room = rooms.find(sql, room_id, user_id)
+    if room is None:
+        raise room_not_found()
+    check_owner(sql, room_id, user_id)
+    kept = merged(room.bot, patch)
+    return kept, messages.said_last(sql, room_id, bot_settings(kept).context_messages), room.last_seq
