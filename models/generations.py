@@ -118,11 +118,7 @@ CLAIM_AT_ONCE = (
     "execute maru_lock_asker(%s); execute maru_claim(%s, %s, %s, %s, %s); commit; execute maru_job(%s, %s, %s, %s, %s)"
 )
 # A lone question, from the look-up of who asks to what the prompt needs, in one round trip.
-ASK = (
-    "begin; "
-    + ONE_AT_ONCE
-    + "; execute maru_lock_asker(%s); execute maru_claim(%s, %s, %s, %s, %s); commit; execute maru_asked(%s, %s, %s, %s, %s)"
-)
+ASK = "begin; " + ONE_AT_ONCE + "; commit; execute maru_asked(%s, %s, %s, %s, %s)"
 # What is committed first is seen by what follows, and one round trip is saved.
 HISTORY = "commit; execute maru_history(%(room)s, %(question)s, %(limit)s)"
 
@@ -218,7 +214,7 @@ def ask(
         ASK,
         [
             *(*new, question_id, answer_id, may_mention, default_when, default_name),
-            *(answer_id, answer_id, claimer.owner, claimer.lease_s, claimer.per_user, claimer.lease_s * GRACE),
+            *(claimer.owner, claimer.lease_s, claimer.per_user),
             *(new.room_id, question_id, claimer.context_of({}), answer_id, claimer.owner),
         ],
     )

@@ -104,8 +104,8 @@ PREPARED = {
     " from unnest($1, $2, $3) v(room_id, head, last_seq) where h.room_id = v.room_id",
     "maru_send": "(uuid[], uuid[], text[], text[], uuid[], uuid[], uuid[], bool[], text, text) as"
     " select * from maru_append($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
-    "maru_send_one": "(uuid, uuid, text, text, uuid, uuid, uuid, bool, text, text) as"
-    " select * from maru_append_one($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
+    "maru_send_one": "(uuid, uuid, text, text, uuid, uuid, uuid, bool, text, text, uuid, float8, int) as"
+    " select * from maru_append_one($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)",
 }
 # A plan is made once and kept: made for tables that are still small it would scan them, and go on so when they are not.
 BEGIN = "begin; set local enable_seqscan = off; "
@@ -117,7 +117,8 @@ WRITE = (
 )
 
 AT_ONCE = "execute maru_send(%s::uuid[], %s::uuid[], %s, %s, %s::uuid[], %s::uuid[], %s::uuid[], %s, %s, %s)"
-ONE_AT_ONCE = "execute maru_send_one(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s)"
+ONE_AT_ONCE = "execute maru_send_one(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)"
+NO_WORKER = (None, None, None)
 
 # What is to happen in the same round trip as the commit: statements that hold it, and their parameters.
 Ending = Callable[[list[Appended]], tuple[str, list[Any]] | None]
@@ -170,7 +171,8 @@ def append_at_once(
     """
     ids, answer_ids = [new_id() for _ in batch], [new_id() for _ in batch]
     if len(batch) == 1:
-        found = yield ONE_AT_ONCE, [*batch[0], ids[0], answer_ids[0], may_mention[0], default_when, default_name]
+        one = (*batch[0], ids[0], answer_ids[0], may_mention[0], default_when, default_name, *NO_WORKER)
+        found = yield ONE_AT_ONCE, one
     else:
         columns = (list(column) for column in zip(*batch, strict=True))
         found = yield AT_ONCE, [*columns, ids, answer_ids, list(may_mention), default_when, default_name]
