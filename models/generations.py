@@ -99,8 +99,11 @@ PREPARED["maru_job"] = (
     + FROM
     + " where m.id = $4 and m.lease_owner = $5 and m.status = 'streaming'"
 )
+# What is true of the room is worked out once (`offset 0`: by itself), not once a message.
 PREPARED["maru_asked"] = (
-    f"(uuid, uuid, int, uuid, uuid) as select r.name, r.bot::text, {rooms.NAMES}, x.* from rooms r cross join lateral ((select false, "
+    "(uuid, uuid, int, uuid, uuid) as select r.name, r.settings, r.names, r.people, x.* from"
+    f" (select r.name, r.bot, r.bot::text, {rooms.NAMES} from rooms r where r.id = $1 offset 0)"
+    " r(name, bot, settings, names, people) cross join lateral ((select false, "
     + COLUMNS
     + FROM
     + " where m.room_id = $1 and m.seq < (select seq from messages where id = $2) and not m.deleted and m.content <> ''"
@@ -108,7 +111,7 @@ PREPARED["maru_asked"] = (
     " union all select coalesce(m.lease_owner = $5 and m.status = 'streaming', false), "
     + COLUMNS
     + FROM
-    + " where m.id in ($2, $4)) x where r.id = $1"
+    + " where m.id in ($2, $4)) x"
 )
 CLAIM = (
     BEGIN + "execute maru_lock_room(%(room)s); execute maru_lock_asker(%(id)s);"
