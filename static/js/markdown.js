@@ -1,10 +1,13 @@
 // A message's text as DOM. Everything that was parsed goes through DOMPurify; nothing foreign loads by itself.
 
 import DOMPurify from "../vendor/dompurify/purify.es.mjs";
-import { Blocks, htmlOf } from "./blocks.js";
+import { Blocks } from "./blocks.js";
 import { CodeBlock } from "./code.js";
+import { htmlOf } from "./dialect.js";
 import { make, smallIcon } from "./dom.js";
+import { Flow } from "./flow.js";
 import { say } from "./i18n.js";
+import { formulaNode, typeset } from "./math.js";
 
 const CLEAN = {
   ALLOWED_TAGS: [
@@ -36,20 +39,26 @@ const CLEAN = {
   ],
   ALLOWED_ATTR: ["href", "src", "alt", "title", "class", "start", "align", "type", "checked", "disabled"],
   ALLOWED_URI_REGEXP: /^(?:https?:|mailto:|\/(?!\/)|#)/i,
+  ADD_URI_SAFE_ATTR: ["align", "start", "type"], // else their words would have to look like addresses
   ALLOW_DATA_ATTR: false,
   RETURN_DOM_FRAGMENT: true,
 };
 
-const BLOCK = "p, ul, ol, li, blockquote, h3, h4, h5, h6, div, pre, pre > code, table, tbody, tr, td";
+const BLOCK = "p, ul, ol, li, blockquote, h3, h4, h5, h6, div, pre, pre > code, .code__part, .part, table, tbody, tr, td";
+const HOLDS_BLOCKS = "ul, ol, blockquote, table, thead, tbody, tr";
 
-/** Text, growing or whole, in one element. Finished blocks are never touched again. */
+const SHORT_MS = 4; // a redraw that is as short may happen at each piece
+const REST = 3; // after a longer one the page has so many times its length for other things
+
+/** Text, growing or whole, in one element. Finished blocks, items, rows and lines are never touched again. */
 export class Prose {
   #blocks = new Blocks();
-  #open = []; // nodes of the last, unfinished block
-  #openCode = null;
+  #flow = null;
   #caret = make("span", { class: "caret", "aria-hidden": "true" });
   #dress;
-  #isNew = true;
+  #text = "";
+  #restUntil = 0;
+  #later = null; // timer
 
   /** dress(fragment): what the message adds, such as mentions. */
   constructor(node, dress = () => {}) {
@@ -58,36 +67,61 @@ export class Prose {
   }
 
   show(text, isWhole = true) {
-    const { restart, finished, open } = this.#blocks.push(text, isWhole);
-    if (restart || this.#isNew) this.node.replaceChildren();
-    this.#isNew = false;
-    if (this.#openCode && open?.type === "code" && finished.length === 0 && !restart) {
-      this.#openCode.grow(open.text);
-    } else {
-      for (const node of this.#open) node.remove();
-      this.#openCode = null;
-      for (const token of finished) this.node.append(...this.#nodes(token, true));
-      this.#open = open ? this.#nodes(open, false) : [];
-      this.node.append(...this.#open);
+    this.#text = text;
+    const began = performance.now();
+    if (!isWhole && began < this.#restUntil) {
+      // Nothing is drawn when something else stands in the node by then.
+      this.#later ??= setTimeout(() => this.node.contains(this.#caret) && this.#draw(false), this.#restUntil - began);
+      return;
     }
-    if (isWhole) this.#caret.remove();
-    else endOf(this.node).append(this.#caret);
+    this.#draw(isWhole);
   }
 
-  #nodes(token, isFinished) {
-    if (token.type === "code") {
-      const block = new CodeBlock(token.text, token.lang, isFinished);
-      if (!isFinished) this.#openCode = block;
-      return [block.node];
+  #draw(isWhole) {
+    clearTimeout(this.#later);
+    this.#later = null;
+    const began = performance.now();
+    const pushed = this.#blocks.push(this.#text, isWhole);
+    this.#caret.remove();
+    if (pushed.restart || !this.#flow) {
+      this.node.replaceChildren();
+      this.#flow = new Flow(this.node, (piece) => this.#nodes(piece));
     }
-    const fragment = DOMPurify.sanitize(htmlOf([token]), CLEAN);
+    const { finished, open } = this.#flow.update(pushed);
+    for (const node of finished) for (const code of codesIn(node)) CodeBlock.of(code).finish();
+    for (const node of [...finished, ...open]) typeset(node);
+    if (isWhole) return;
+    endOf(this.node).append(this.#caret);
+    void this.node.offsetHeight; // layout is the larger part of a long block's cost; the log asks for it anyway
+    const took = performance.now() - began;
+    this.#restUntil = took > SHORT_MS ? began + took * (1 + REST) : 0;
+  }
+
+  #nodes(piece) {
+    const fragment = DOMPurify.sanitize(htmlOf([piece]), CLEAN);
+    dropSpace(fragment);
     dressCode(fragment);
+    dressMath(fragment);
     dressTables(fragment);
+    dressBoxes(fragment);
     dressPictures(fragment);
     dressLinks(fragment);
     this.#dress(fragment);
-    return [...fragment.childNodes].filter((node) => node.nodeType === 1 || node.data.trim());
+    return [...fragment.childNodes];
   }
+}
+
+const codesIn = (node) => (node.matches?.(".code") ? [node] : (node.querySelectorAll?.(".code") ?? []));
+
+/** marked ends blocks with line ends, which would make what grew differ from what came whole. */
+function dropSpace(fragment) {
+  const walker = document.createTreeWalker(fragment, NodeFilter.SHOW_TEXT);
+  const found = [];
+  while (walker.nextNode()) {
+    const { data, parentNode } = walker.currentNode;
+    if (!data.trim() && (parentNode === fragment || parentNode.matches(HOLDS_BLOCKS))) found.push(walker.currentNode);
+  }
+  for (const text of found) text.remove();
 }
 
 /** Where the caret stands: in the last line of the last block. */
@@ -100,8 +134,12 @@ function endOf(node) {
 function dressCode(fragment) {
   for (const pre of fragment.querySelectorAll("pre")) {
     const language = /language-(\S+)/.exec(pre.firstElementChild?.className ?? "")?.[1];
-    pre.replaceWith(new CodeBlock(pre.textContent.replace(/\n$/, ""), language, true).node);
+    pre.replaceWith(new CodeBlock(pre.textContent.replace(/\n$/, ""), language).node);
   }
+}
+
+function dressMath(fragment) {
+  for (const code of fragment.querySelectorAll("code.math")) code.replaceWith(formulaNode(code));
 }
 
 function dressTables(fragment) {
@@ -112,6 +150,12 @@ function dressTables(fragment) {
     table.replaceWith(frame);
     frame.append(table);
   }
+}
+
+/** A box of a task list, which nobody can tick here, says what it is. */
+function dressBoxes(fragment) {
+  for (const box of fragment.querySelectorAll("input"))
+    box.setAttribute("aria-label", say(box.checked ? "box.done" : "box.open"));
 }
 
 /** A foreign picture would tell its host who reads here, and when: it is opened only by a click, in a page of its own. */
@@ -154,7 +198,7 @@ export function eachText(fragment, change) {
   const walker = document.createTreeWalker(fragment, NodeFilter.SHOW_TEXT);
   const found = [];
   while (walker.nextNode()) {
-    if (!walker.currentNode.parentElement?.closest("code, a, .code")) found.push(walker.currentNode);
+    if (!walker.currentNode.parentElement?.closest("code, a, .code, .math")) found.push(walker.currentNode);
   }
   found.forEach(change);
 }
