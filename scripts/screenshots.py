@@ -1,11 +1,13 @@
-"""Pictures of each view with demo content: `.venv/bin/python scripts/screenshots.py FOLDER [--keep]`.
+"""Pictures of each view with demo content: `.venv/bin/python scripts/screenshots.py [FOLDER] [--only WORDS] [--keep]`.
 
 Starts a pod of its own on an embedded Postgres, with a model that answers from a script, in Korean and English, light
-and dark, at 1280x800 and 360x740. `--keep` also writes the four that the README shows to static/img.
+and dark, at 1280x800 and 360x740. `--only "account ko dark"` takes those whose names hold all these words. `--keep`
+also writes the four that the README shows to static/img.
 """
 
 import argparse
 import asyncio
+import itertools
 import os
 import shutil
 import signal
@@ -13,22 +15,26 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import requests
 import socketio
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, Page, sync_playwright
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from tests.scripted_model import Script, ScriptedModel  # noqa: E402
 
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 ARGUMENTS = [
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
     "--disable-component-update", "--disable-sync",
 ]  # fmt: skip
+PASSWORD = "correct horse"
 SIZES: Any = {"desk": {"width": 1280, "height": 800}, "phone": {"width": 360, "height": 740}}
 KEPT = {
     "chat-ko-light-desk": "shot-chat-light.png",
@@ -37,6 +43,17 @@ KEPT = {
     "sign-in-en-light-desk": "shot-sign-in.png",
 }
 
+AGENTS = [
+    "Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15_7) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/18.1 Safari/605.1.15",
+    "Mozilla/5.0 (iPhone; CPU iPhone OS 18_1 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) "
+    "Version/18.1 Mobile/15E148 Safari/604.1",
+    "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/130.0.0.0 "
+    "Whale/4.29.282.14 Safari/537.36",
+]
+RECORD = """0.8 배포 기록 (11월 3일, 모두 52분)
+- 이미지 올리기 4분
+- 색인 만들기 40분. 표를 잠근 채로 만들어서 쓰기가 밀렸어요.
+- 파드 여섯 개 바꾸기 8분"""
 MORNING = "Staging has run 0.9 since Friday. First token at p95 went from 1.9 s to 1.1 s, and not one reconnect storm."
 ROLLBACK_KO = """되돌리기는 **세 단계**이고 길어도 6분입니다. 지난번에는 색인을 잠근 채로 만들어 40분이 걸렸으니, \
 이번에는 배포 전에 미리 만들어 둡니다.
@@ -49,7 +66,7 @@ create index concurrently if not exists message_changed
 
 1. 새 파드 두 대를 `drain`으로 비웁니다. 연결은 옛 파드로 옮겨 갑니다.
 2. 이미지를 0.8.4로 되돌리고 `/readyz`가 200이 될 때까지 기다"""
-TABLE_KO = """11월 3일 기록을 기준으로 모두 52분이었고, 그중 40분이 색인이었습니다.
+TABLE_KO = """11월 3일 기록을 기준으로 모두 52분이었고, 그중 40분이 색인이었습니다[1].
 
 | 단계 | 맡은 사람 | 걸린 시간 |
 |---|---|--:|
@@ -89,9 +106,9 @@ class Model(threading.Thread):
     def _answer(self, body: dict[str, Any]) -> Script:
         """What is asked for a table ends; the others go on for ever, as seen while they run."""
         asked = str(body["messages"][-1]["content"])
-        if "표로" in asked:
-            return Script(("text", TABLE_KO), ("usage", 812, 164))
         korean = "절차" in asked
+        if "표로" in asked and not korean:  # what was found and added may hold either
+            return Script(("text", TABLE_KO), ("usage", 812, 164))
         thought = "금요일 기록에서 색인 잠금이 40분…" if korean else "Friday's record…"
         return Script(("think", thought), ("text", ROLLBACK_KO if korean else ROLLBACK_EN), ("hang",))
 
@@ -119,11 +136,13 @@ class Pod:
 
 
 class Person:
-    def __init__(self, pod: Pod, name: str) -> None:
+    def __init__(self, pod: Pod, name: str, called: str) -> None:
         self.pod = pod
-        self.email = f"{abs(hash(name))}@maru.example"
-        body = {"email": self.email, "name": name, "password": "correct horse"}
-        answer = requests.post(pod.url + "/auth/register", json=body, timeout=20).json()
+        self.email = f"{called}@maru.example"
+        body = {"email": self.email, "name": name, "password": PASSWORD}
+        answer = requests.post(
+            pod.url + "/auth/register", json=body, headers={"User-Agent": AGENTS[0]}, timeout=20
+        ).json()
         self.id, self.token = answer["user"]["id"], answer["token"]
 
     def api(self, method: str, path: str, body: Any = None) -> Any:
@@ -138,8 +157,9 @@ class Person:
         self.client = socketio.Client()
         self.client.connect(self.pod.url, auth={"token": self.token}, transports=["websocket"], wait_timeout=10)
 
-    def room(self, name: str, *others: "Person", when: str = "mention", bot: str = "마루") -> str:
-        room_id = self.api("POST", "/rooms", {"name": name, "bot": {"name": bot, "when": when}})["id"]
+    def room(self, name: str, *others: "Person", when: str = "mention", bot: str = "마루", reads: int = 20) -> str:
+        settings = {"name": bot, "when": when, "contextMessages": reads}
+        room_id = self.api("POST", "/rooms", {"name": name, "bot": settings})["id"]
         for other in others:
             self.api("POST", f"/rooms/{room_id}/members", {"userId": other.id})
         return str(room_id)
@@ -151,7 +171,10 @@ class Person:
 
 def furnish(pod: Pod) -> tuple[Person, dict[str, str]]:
     """Rooms that look lived in. Returns who looks at them, and the rooms."""
-    jisu, minjun, sofia, seoyeon = (Person(pod, name) for name in ("한지수", "박민준", "Sofia Reyes", "이서연"))
+    jisu, minjun, sofia, seoyeon = (
+        Person(pod, *who)
+        for who in (("한지수", "jisu"), ("박민준", "minjun"), ("Sofia Reyes", "sofia"), ("이서연", "seoyeon"))
+    )
     jisu.say(jisu.room("주간 회고 초안", when="off"), "다음 주에는 회고를 목요일로 옮깁니다.")
     jisu.say(jisu.room("제주 가족 여행 일정, 3박 4일", when="off"), "비행기는 금요일 저녁")
     jisu.say(jisu.room("Rewrite: release notes 0.9", when="off"), "Shorter, please.")
@@ -175,9 +198,14 @@ def furnish(pod: Pod) -> tuple[Person, dict[str, str]]:
     )
     sofia.say(english, "Good. Then let us go at 10:30, two pods at a time.")
     jisu.say(english, "@Maru write the roll-back down shortly, with the SQL for the index.")
-    ready = jisu.room("출시 준비", minjun, sofia, seoyeon)
+    ready = jisu.room("출시 준비", minjun, sofia, seoyeon, reads=2)
+    minjun.say(ready, RECORD)
+    seoyeon.say(ready, "다음에는 색인을 미리, 잠그지 않고 만들어 두면 좋겠어요.")
+    sofia.say(ready, "The 0.9 image is on staging. I will watch the graphs over the weekend.")
+    known(jisu, ready, "색인")
     seoyeon.say(ready, "월요일 아침에 0.9 올려도 될까요? 마이그레이션이 하나 들어 있어요.")
     jisu.say(ready, "@마루 0.8 배포 때 단계마다 얼마나 걸렸는지 표로 보여 줘.")
+    answer = ended(jisu, ready)
     morning = sofia.say(
         ready,
         "Morning! " + MORNING,
@@ -186,57 +214,163 @@ def furnish(pod: Pod) -> tuple[Person, dict[str, str]]:
     jisu.say(ready, "@마루 지난번에 배운 것까지 넣어서 되돌리는 절차를 짧게 정리해 줘. 색인 만드는 SQL도.")
     empty = jisu.api("POST", "/rooms", {"bot": {"name": "마루"}})["id"]
     invite = jisu.api("POST", f"/rooms/{ready}/invites")["code"]
+    jisu.api("POST", f"/rooms/{ready}/invites", {"role": "reader", "maxUses": 5})
+    jisu.api("POST", "/users/me/keys", {"name": "배포 알림 봇"})
+    jisu.api("POST", "/users/me/keys", {"name": "밤마다 내려받기", "expiresAt": "2030-03-01T00:00:00Z"})
+    for agent in AGENTS[1:]:
+        body = {"email": jisu.email, "password": PASSWORD}
+        requests.post(pod.url + "/auth/login", json=body, headers={"User-Agent": agent}, timeout=20)
     for other in (minjun, sofia):
         other.come()
-    return jisu, {"ready": ready, "english": english, "empty": str(empty), "invite": invite}
+    return jisu, {"ready": ready, "english": english, "empty": str(empty), "invite": invite, "answer": answer}
 
 
-def picture(page: Page, folder: Path, name: str) -> None:
+def wait_for(what: Callable[[], Any]) -> Any:
+    ends = time.monotonic() + 20
+    while not (found := what()):
+        if time.monotonic() > ends:
+            raise SystemExit("The demo content did not come about.")
+        time.sleep(0.1)
+    return found
+
+
+def known(person: Person, room_id: str, word: str) -> None:
+    """Until search has taken note, so that the bot is given it too."""
+    wait_for(lambda: person.api("GET", f"/search?q={word}&roomId={room_id}")["items"])
+
+
+def ended(person: Person, room_id: str) -> str:
+    """The id of the room's first answer, once it is whole."""
+
+    def whole() -> Any:
+        found = person.api("GET", f"/rooms/{room_id}/messages")["messages"]
+        return next((one["id"] for one in found if one["role"] == "bot" and one["status"] == "complete"), None)
+
+    return str(wait_for(whole))
+
+
+View = tuple[str, Callable[[Page], Any]]
+
+
+def shoot(page: Page, folder: Path, name: str) -> None:
     page.wait_for_load_state("networkidle")
     page.screenshot(path=folder / f"{name}.png")
-    print(folder / f"{name}.png")
+    print(folder / f"{name}.png", flush=True)
 
 
-def take(browser: Browser, pod: Pod, person: Person, rooms: dict[str, str], folder: Path) -> None:
-    for language in ("ko", "en"):
-        for theme in ("light", "dark"):
-            for size, viewport in SIZES.items():
-                phone = size == "phone"
-                context = browser.new_context(
-                    viewport=viewport, locale="ko-KR" if language == "ko" else "en-US", color_scheme=theme, is_mobile=phone,
-                    has_touch=phone, reduced_motion="reduce", device_scale_factor=2 if phone else 1,
-                )  # fmt: skip
-                views(context, pod, person, rooms, folder, language, f"{language}-{theme}-{size}")
-                context.close()
+def take(browser: Browser, pod: Pod, person: Person, rooms: dict[str, str], folder: Path, only: str) -> None:
+    """only: words, each of which a picture's name must hold."""
+    signed_in: Any = None
+    for language, theme, size in itertools.product(("ko", "en"), ("light", "dark"), SIZES):
+        tail, phone = f"{language}-{theme}-{size}", size == "phone"
+        doors, views = [
+            [(f"{name}-{tail}", arrive) for name, arrive in group]
+            for group in (at_the_door(pod, rooms), inside(pod, rooms, language, phone))
+        ]
+        wanted = [[view for view in group if all(word in view[0] for word in only.split())] for group in (doors, views)]
+        if not any(wanted):
+            continue
+        context = browser.new_context(
+            viewport=SIZES[size], locale="ko-KR" if language == "ko" else "en-US", color_scheme=theme, is_mobile=phone,
+            has_touch=phone, reduced_motion="reduce", device_scale_factor=2 if phone else 1,
+        )  # fmt: skip
+        page = context.new_page()
+        for group in wanted:
+            for name, arrive in group:
+                arrive(page)
+                shoot(page, folder, name)
+            if signed_in is None:  # once, so that the list of devices stays short
+                context.request.post(pod.url + "/auth/login", data={"email": person.email, "password": PASSWORD})
+                signed_in = [one for one in context.cookies() if one["name"] == "maru_session"]
+            context.add_cookies(signed_in)
+        context.close()
 
 
-def views(
-    context: BrowserContext, pod: Pod, person: Person, rooms: dict[str, str], folder: Path, language: str, tail: str
-) -> None:
-    page = context.new_page()
-    page.goto(pod.url + "/login")
-    picture(page, folder, f"sign-in-{tail}")
-    context.request.post(pod.url + "/auth/login", data={"email": person.email, "password": "correct horse"})
-    page.goto(pod.url + f"/r/{rooms['ready' if language == 'ko' else 'english']}")
-    page.locator(".message--streaming .message__body ol").wait_for()
-    picture(page, folder, f"chat-{tail}")
-    page.goto(pod.url + f"/r/{rooms['empty']}")
-    page.locator(".empty h2").first.wait_for()
-    picture(page, folder, f"empty-{tail}")
-    page.goto(pod.url + f"/r/{rooms['ready']}")
-    page.locator(".message--answer .table").wait_for()
-    for part in ("people", "bot", "room"):
-        if page.locator("#panel").is_hidden():
+def at_the_door(pod: Pod, rooms: dict[str, str]) -> list[View]:
+    return [
+        ("sign-in", lambda page: page.goto(pod.url + "/login")),
+        ("register", lambda page: page.goto(pod.url + "/login#register")),
+        ("invite", lambda page: page.goto(pod.url + f"/i/{rooms['invite']}")),
+        ("docs", lambda page: page.goto(pod.url + "/docs")),
+    ]
+
+
+def inside(pod: Pod, rooms: dict[str, str], language: str, phone: bool) -> list[View]:
+    """What somebody sees who is signed in: pages, and what opens over them."""
+    wanted = {"ko": "색인", "en": "index"}[language]
+
+    def room(page: Page, which: str = "ready") -> None:
+        page.goto(pod.url + f"/r/{rooms[which]}")
+        page.locator("html[data-net=open]").wait_for()
+        page.locator("#bones").wait_for(state="hidden")
+
+    def chat(page: Page) -> None:
+        room(page, "ready" if language == "ko" else "english")
+        page.locator(".message--streaming .message__body ol").wait_for()
+
+    def table(page: Page) -> None:
+        room(page)
+        page.locator(".message--answer .sources, .message--answer .table").first.scroll_into_view_if_needed()
+        page.locator(".message--answer .table").scroll_into_view_if_needed()
+
+    def empty(page: Page) -> None:
+        room(page, "empty")
+        page.locator(".empty h2").first.wait_for()
+
+    def panel(part: str) -> Callable[[Page], None]:
+        def arrive(page: Page) -> None:
+            room(page)
             page.locator("#settings").click()
-        page.locator(f"#panel input[value={part}]").check(force=True)
-        picture(page, folder, f"{part}-{tail}")
-    page.goto(pod.url + "/")
-    page.locator("a.room").first.wait_for()
-    picture(page, folder, f"rooms-{tail}")
-    page.goto(pod.url + f"/i/{rooms['invite']}")
-    picture(page, folder, f"invite-{tail}")
-    page.goto(pod.url + "/docs")
-    picture(page, folder, f"docs-{tail}")
+            page.locator(f"#panel input[value={part}]").check(force=True)
+
+        return arrive
+
+    def account(part: str) -> Callable[[Page], None]:
+        def arrive(page: Page) -> None:
+            page.goto(pod.url if phone else pod.url + f"/r/{rooms['ready']}")
+            page.locator("html[data-net=open]").wait_for()
+            page.locator("#account").click()
+            page.locator(f".account input[value={part}]").check(force=True)
+            page.locator(".account .laying").wait_for(state="hidden")
+
+        return arrive
+
+    def leaving(page: Page) -> None:
+        account("data")(page)
+        page.locator(".account .button--fault").click()
+
+    def question(page: Page) -> None:
+        panel("room")(page)
+        page.locator("#panel .button--fault").click()
+
+    def keys(page: Page) -> None:
+        room(page)
+        page.locator("#log").focus()
+        page.keyboard.press("?")
+
+    def rooms_list(page: Page) -> None:
+        page.goto(pod.url)
+        page.locator("a.room").first.wait_for()
+
+    def found(page: Page) -> None:
+        rooms_list(page)
+        page.locator("#find").fill(wanted)
+        page.locator("a.hit").first.wait_for()
+
+    return [
+        ("chat", chat),
+        ("table", table),
+        ("empty", empty),
+        *((part, panel(part)) for part in ("people", "bot", "room")),
+        ("rooms", rooms_list),
+        ("found", found),
+        *((f"account-{part}", account(part)) for part in ("me", "devices", "keys", "usage", "data")),
+        ("leaving", leaving),
+        ("question", question),
+        *([] if phone else [("keys", keys)]),
+        ("context", lambda page: page.goto(pod.url + f"/m/{rooms['answer']}")),
+        ("enter", lambda page: page.goto(pod.url + f"/i/{rooms['invite']}")),
+    ]
 
 
 def keep(folder: Path) -> None:
@@ -252,7 +386,8 @@ def keep(folder: Path) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("folder", type=Path)
+    parser.add_argument("folder", type=Path, nargs="?", default=Path(tempfile.gettempdir()) / "maru-shots")
+    parser.add_argument("--only", default="", help="words that a picture's name must hold")
     parser.add_argument("--keep", action="store_true", help="also write the README's pictures")
     given = parser.parse_args()
     given.folder.mkdir(parents=True, exist_ok=True)
@@ -263,8 +398,8 @@ def main() -> None:
         pod = Pod(Path(data), model.model)
         try:
             person, rooms = furnish(pod)
-            browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=ARGUMENTS)
-            take(browser, pod, person, rooms, given.folder)
+            browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+            take(browser, pod, person, rooms, given.folder, given.only)
             browser.close()
         finally:
             pod.stop()

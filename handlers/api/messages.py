@@ -1,6 +1,8 @@
 """Messages over REST: the commands' doubles, history, exports."""
 
+import re
 from typing import Annotated
+from urllib.parse import quote
 
 import msgspec
 from msgspec import UNSET, Meta
@@ -99,8 +101,7 @@ async def export(call: Call) -> None:
     markdown = call.query.format == "markdown"
     handler.set_status(200)
     handler.set_header("Content-Type", "text/markdown; charset=utf-8" if markdown else "application/json")
-    name = "room." + ("md" if markdown else "json")
-    handler.set_header("Content-Disposition", f'attachment; filename="{name}"')
+    handler.set_header("Content-Disposition", attachment(room.name, "md" if markdown else "json"))
     if markdown:
         handler.write(f"# {room.name or room.id}\n\n")
     else:
@@ -109,6 +110,12 @@ async def export(call: Call) -> None:
     if not markdown:
         handler.write(b"]}")
     await handler.finish()
+
+
+def attachment(name: str, ending: str) -> str:
+    """A file called after the room, in any script (RFC 6266), without what file systems give a meaning to."""
+    plain = re.sub(r'[ \\/:*?"<>|\x00-\x1f\x7f]+', " ", name).strip(" .") or "room"
+    return f"attachment; filename=\"room.{ending}\"; filename*=UTF-8''{quote(plain, safe='')}.{ending}"
 
 
 async def write_messages(call: Call, room_id: str, markdown: bool) -> None:

@@ -40,6 +40,6 @@ export const api = {
   get: (path) => call("GET", path),
   post: (path, body = {}) => call("POST", path, body),
   patch: (path, body) => call("PATCH", path, body),
-  delete: (path) => call("DELETE", path),
+  delete: (path, body) => call("DELETE", path, body),
   all,
 };

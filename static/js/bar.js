@@ -4,6 +4,7 @@ import { laying, make, mark, smallIcon, stamp } from "./dom.js";
 import { say } from "./i18n.js";
 
 const FACES = 4;
+const NARROW = matchMedia("(width < 48rem)");
 
 export class Bar {
   #store;
@@ -16,6 +17,7 @@ export class Bar {
     this.#actions = actions;
     this.#byId("invite").addEventListener("click", () => actions.settings("people"));
     this.#byId("settings").addEventListener("click", () => actions.settings());
+    NARROW.addEventListener("change", () => this.#showMain());
     store.on(({ kind, roomId }) => {
       if (kind === "open" || kind === "rooms" || (roomId === store.roomId && kind !== "stream")) this.#show();
     });
@@ -26,6 +28,7 @@ export class Bar {
     const isOpen = this.#store.roomId !== null;
     for (const id of ["bar", "foot"]) this.#byId(id).hidden = !isOpen;
     document.querySelector(".app").dataset.view = isOpen ? "room" : "rooms";
+    this.#showMain();
     if (isOpen) this.#showWelcome(null);
     else if (this.#store.roomsKnown)
       this.#showWelcome(say("rooms.welcome", { name: this.#store.me.name }), say("rooms.welcomeLead"));
@@ -41,6 +44,12 @@ export class Bar {
     );
     this.#showTyping(conversation);
     this.#showEmpty(room, conversation);
+  }
+
+  /** On a phone the list is the page, so it is the main part for who jumps to that. */
+  #showMain() {
+    const side = document.querySelector(".side");
+    side.setAttribute("role", NARROW.matches && this.#store.roomId === null ? "main" : "navigation");
   }
 
   #showTyping(conversation) {

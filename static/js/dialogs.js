@@ -3,11 +3,19 @@
 import { make } from "./dom.js";
 import { say } from "./i18n.js";
 
-function open(dialog) {
+/** easy: a press beside it closes it. A press that only ends there (a text was marked) does not. */
+export function open(dialog, { easy = true } = {}) {
+  let beside = false;
   document.body.append(dialog);
   dialog.addEventListener("close", () => dialog.remove());
-  dialog.addEventListener("click", (event) => event.target === dialog && dialog.close());
+  dialog.addEventListener("pointerdown", (event) => (beside = event.target === dialog && isBeside(dialog, event)));
+  dialog.addEventListener("click", () => easy && beside && dialog.close());
   dialog.showModal();
+}
+
+function isBeside(dialog, { clientX, clientY }) {
+  const { left, right, top, bottom } = dialog.getBoundingClientRect();
+  return clientX < left || clientX > right || clientY < top || clientY > bottom;
 }
 
 /** Resolves to whether the person said yes. */

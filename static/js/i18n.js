@@ -3,6 +3,14 @@
 import en from "./words/en.js";
 import ko from "./words/ko.js";
 
+const AGO = [
+  ["year", 365 * 86_400],
+  ["month", 30 * 86_400],
+  ["day", 86_400],
+  ["hour", 3_600],
+  ["minute", 60],
+];
+
 export class Words {
   #words;
   #plural;
@@ -62,16 +70,33 @@ export class Words {
     return this.#format("date", () => this.#dates({ month: "long", day: "numeric" })).format(date);
   }
 
+  /** With its year. */
+  fullDate(date) {
+    const options = { year: "numeric", month: "long", day: "numeric" };
+    return this.#format("fullDate", () => this.#dates(options)).format(date);
+  }
+
+  /** How long ago, in the largest unit that fits: "now", "3 hours ago", "yesterday". */
+  ago(date, now) {
+    const seconds = Math.max(0, (now - date) / 1000);
+    const [unit, length] = AGO.find(([, length]) => seconds >= length) ?? ["second", Infinity];
+    return this.#relative().format(-Math.floor(seconds / length), unit);
+  }
+
+  /** "Ada, Ben and Cho". */
+  list(names) {
+    return this.#format("list", () => new Intl.ListFormat(this.language, { type: "conjunction" })).format(names);
+  }
+
+  #relative() {
+    return this.#format("ago", () => new Intl.RelativeTimeFormat(this.language, { numeric: "auto" }));
+  }
+
   /** For a list: the time today, "yesterday", a weekday, else the date; short. */
   when(date, today) {
     if (sameDay(date, today)) return this.shortTime(date);
     const days = Math.round((midnight(today) - midnight(date)) / 86_400_000);
-    if (days === 1) {
-      return this.#format("ago", () => new Intl.RelativeTimeFormat(this.language, { numeric: "auto" })).format(
-        -1,
-        "day",
-      );
-    }
+    if (days === 1) return this.#relative().format(-1, "day");
     if (days < 7) return this.#format("weekday", () => this.#dates({ weekday: "short" })).format(date);
     return this.#format("numeric", () => this.#dates({ month: "numeric", day: "numeric" })).format(date);
   }

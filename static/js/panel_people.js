@@ -1,141 +1,151 @@
-// Who is in the room; bringing somebody in by name or by a link.
+// Who is in the room and as what. Rows are kept while members change, so that nobody loses the field he is in.
 
 import { api } from "./api.js";
-import { copyWith } from "./clipboard.js";
-import { make, smallIcon, stamp } from "./dom.js";
-import { saidLine } from "./fields.js";
+import { confirm } from "./dialogs.js";
+import { make, stamp, tool } from "./dom.js";
+import { saidLine, select } from "./fields.js";
 import { say, words } from "./i18n.js";
+import { Inviting } from "./panel_invite.js";
 
-const SEARCH_AFTER_MS = 250;
+const ROLES = ["owner", "member", "reader"];
 
 export class PeoplePart {
   #store;
-  #room;
-  #list = make("ul", { class: "persons" });
-  #found = make("ul", { class: "persons" });
+  #roomId;
+  #list = make("ul", { class: "persons", "aria-label": say("panel.people"), tabindex: "-1" });
+  #rows = new Map(); // user id -> {node, shape, show(member)}
   #said = saidLine();
-  #timer = null;
+  #inviting;
+  #turn = Promise.resolve(); // changes of roles, in the order in which they were made
 
   constructor(store) {
     this.#store = store;
-    this.#room = store.room(store.roomId);
-    const mayInvite = this.#room.role !== "reader";
-    this.node = make(
-      "div",
-      { class: "panel__part" },
-      this.#list,
-      ...(mayInvite ? [this.#search(), this.#link()] : []),
-      this.#said.node,
-    );
+    this.#roomId = store.roomId;
+    this.#inviting = new Inviting(store, this.#said);
+    this.node = make("div", { class: "panel__part" }, this.#list, this.#said.node, this.#inviting.node);
     this.refresh();
   }
 
   refresh() {
-    const members = [...this.#store.conversation(this.#room.id).members.values()];
-    this.#list.replaceChildren(...members.map((member) => this.#member(member)));
+    const members = this.#store.conversation(this.#roomId).members;
+    const isOwner = this.#role() === "owner";
+    for (const [userId, { node }] of this.#rows) if (!members.has(userId)) this.#drop(userId, node);
+    let before = null;
+    for (const member of members.values()) {
+      const row = this.#row(member, isOwner);
+      row.show(member);
+      // What stands in its place already is not moved: moving takes the focus away.
+      const place = before ? before.nextSibling : this.#list.firstChild;
+      if (row.node !== place) this.#list.insertBefore(row.node, place);
+      before = row.node;
+    }
+    this.#inviting.refresh();
   }
 
-  #member({ userId, name, role, online }) {
-    const own = userId === this.#store.me.id;
-    const facts = [say(`people.${role}`), !own && online && say("people.here")].filter(Boolean).join(", ");
-    return make(
-      "li",
-      {},
-      stamp(name, userId, { own, online, size: "small" }),
-      make("b", {}, own ? say("people.you", { name }) : name),
-      make("small", {}, facts),
-    );
+  #role() {
+    return this.#store.room(this.#roomId)?.role;
   }
 
-  #search() {
-    const field = make("input", {
-      class: "input",
-      type: "search",
-      autocomplete: "off",
-      oninput: () => this.#later(field.value.trim()),
-    });
-    return make(
-      "div",
-      { class: "field" },
-      make("label", { class: "field" }, make("span", { class: "field__label" }, say("people.add")), field),
-      this.#found,
-    );
+  #drop(userId, node) {
+    const hadFocus = node.contains(document.activeElement);
+    node.remove();
+    this.#rows.delete(userId);
+    if (hadFocus) this.#list.focus();
   }
 
-  #later(query) {
-    clearTimeout(this.#timer);
-    if (query) this.#timer = setTimeout(() => this.#look(query), SEARCH_AFTER_MS);
-    else this.#found.replaceChildren();
-  }
-
-  async #look(query) {
-    await this.#try(async () => {
-      const { items } = await api.get(`/users?q=${encodeURIComponent(query)}&limit=8`);
-      const { members } = this.#store.conversation(this.#room.id);
-      const rows = items
-        .filter(({ id }) => id !== this.#store.me.id)
-        .map((person) => this.#candidate(person, members.has(person.id)));
-      this.#found.replaceChildren(...(rows.length ? rows : [make("li", {}, make("small", {}, say("people.nobody")))]));
-    });
-  }
-
-  #candidate({ id, name }, isIn) {
-    const already = () => make("span", { class: "state state--wait push" }, smallIcon("check"), say("people.already"));
-    const row = make("li", {}, stamp(name, id, { size: "small" }), make("b", {}, name));
-    const invite = async () => {
-      if (await this.#try(() => api.post(`/rooms/${this.#room.id}/members`, { userId: id })))
-        row.lastElementChild.replaceWith(already());
-    };
-    row.append(
-      isIn
-        ? already()
-        : make("button", { type: "button", class: "button button--small push", onclick: invite }, say("people.invite")),
-    );
+  /** The row of a member; made anew when one may do something else with it. */
+  #row(member, isOwner) {
+    const shape = `${member.name} ${isOwner}`;
+    const known = this.#rows.get(member.userId);
+    if (known?.shape === shape) return known;
+    const row = { shape, ...(isOwner ? this.#ownersRow(member) : plainRow(this.#face(member))) };
+    const hadFocus = known?.node.contains(document.activeElement);
+    known?.node.replaceWith(row.node);
+    if (hadFocus) this.#list.focus();
+    this.#rows.set(member.userId, row);
     return row;
   }
 
-  #link() {
-    const place = make("div", { class: "field" }, make("span", { class: "field__label" }, say("people.link")));
-    const makeLink = async () => {
-      const invite = await this.#try(() => api.post(`/rooms/${this.#room.id}/invites`));
-      if (invite) this.#showLink(place, invite);
+  #face({ userId, name }) {
+    const own = userId === this.#store.me.id;
+    const face = stamp(name, userId, { own, size: "small" });
+    const here = make("small");
+    const show = ({ online }) => {
+      face.classList.toggle("stamp--online", !own && online);
+      here.textContent = !own && online ? say("people.here") : "";
     };
-    place.append(
-      make("button", { type: "button", class: "button", onclick: makeLink }, smallIcon("link"), say("people.makeLink")),
-    );
-    return place;
+    const who = make("span", { class: "persons__who" }, make("b", {}, own ? say("people.you", { name }) : name), here);
+    return { nodes: [face, who], own, show };
   }
 
-  #showLink(place, invite) {
-    const label = make("span", {}, say("message.copy"));
-    const field = make("input", {
-      class: "input",
-      readonly: true,
-      value: invite.url,
-      "aria-label": say("people.link"),
-      onfocus: () => field.select(),
+  #ownersRow(member) {
+    const { name, userId } = member;
+    const { nodes, own, show } = this.#face(member);
+    const choices = ROLES.map((role) => [role, say(`people.${role}`)]);
+    const role = select("role", choices, member.role, { "aria-label": say("people.role", { name }) });
+    const field = role.querySelector("select");
+    field.addEventListener("change", () => this.#setRole(userId, name, own, field));
+    const remove = !own && tool("close", say("people.remove", { name }), () => this.#remove(userId, name));
+    return {
+      node: make("li", {}, ...nodes, role, remove),
+      show: (now) => {
+        show(now);
+        field.value = now.role;
+      },
+    };
+  }
+
+  async #setRole(userId, name, own, field) {
+    const role = field.value;
+    const known = () => this.#store.conversation(this.#roomId).members.get(userId)?.role;
+    const [title, text, yes] = ["Title", "Text", "Yes"].map((part) => say(`people.stepDown${part}`));
+    if (own && known() === "owner" && !(await confirm({ title, text, yes }))) {
+      field.value = "owner";
+      return;
+    }
+    this.#turn = this.#turn.then(() =>
+      this.#try(async () => {
+        this.#took(await api.patch(`/rooms/${this.#roomId}/members/${userId}`, { role }));
+        this.#said.say(say("people.roleSet", { name, role: say(`people.${role}`) }));
+      }),
+    );
+    if (!(await this.#turn)) field.value = known() ?? role;
+  }
+
+  /** At once, though the room's event says it too: until then a refresh would show the role of before. */
+  #took(member) {
+    const { members } = this.#store.conversation(this.#roomId);
+    this.#store.members(this.#roomId, [...new Map(members).set(member.userId, member).values()]);
+  }
+
+  async #remove(userId, name) {
+    const title = say("people.removeTitle", { name });
+    if (!(await confirm({ title, text: say("people.removeText"), yes: say("people.removeYes") }))) return;
+    await this.#try(async () => {
+      await api.delete(`/rooms/${this.#roomId}/members/${userId}`);
+      this.#said.say(say("people.removed", { name }));
     });
-    const copy = make(
-      "button",
-      { type: "button", class: "button", onclick: () => copyWith(invite.url, label) },
-      smallIcon("copy"),
-      label,
-    );
-    const hint = say("people.linkHint", { day: words.date(new Date(invite.expiresAt)), n: invite.maxUses });
-    place.lastElementChild.replaceWith(
-      make("span", { class: "copyline" }, field, copy),
-      make("span", { class: "field__hint" }, hint),
-    );
-    field.focus();
   }
 
   async #try(work) {
     this.#said.say("");
     try {
-      return await work();
+      await work();
+      return true;
     } catch (error) {
       this.#said.fault(words.error(error));
-      return null;
+      return false;
     }
   }
+}
+
+function plainRow({ nodes, show }) {
+  const role = make("small");
+  return {
+    node: make("li", {}, ...nodes, role),
+    show: (member) => {
+      show(member);
+      role.textContent = say(`people.${member.role}`);
+    },
+  };
 }

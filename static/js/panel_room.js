@@ -1,4 +1,4 @@
-// The room itself: its name, leaving it, deleting it.
+// The room itself: its name, what was said in it as a file, leaving it, deleting it.
 
 import { api } from "./api.js";
 import { confirm } from "./dialogs.js";
@@ -16,7 +16,14 @@ export class RoomPart {
     this.#room = store.room(store.roomId);
     const isOwner = this.#room.role === "owner";
     if (!isOwner) this.#said.say(say("panel.ownerOnly"));
-    this.node = make("div", { class: "panel__part" }, this.#rename(isOwner), this.#ends(isOwner), this.#said.node);
+    this.node = make(
+      "div",
+      { class: "panel__part" },
+      this.#rename(isOwner),
+      this.#said.node,
+      this.#export(),
+      this.#ends(isOwner),
+    );
   }
 
   #rename(isOwner) {
@@ -41,6 +48,28 @@ export class RoomPart {
       make("label", { class: "field" }, make("span", { class: "field__label" }, say("roomPart.name")), field),
       isOwner &&
         make("div", { class: "panel__row" }, make("button", { class: "button button--main" }, say("panel.save"))),
+    );
+  }
+
+  /** Plain links: the browser downloads a large room to the disk, piece by piece. */
+  #export() {
+    const link = (format, label) =>
+      make(
+        "a",
+        {
+          class: "button",
+          href: `/rooms/${this.#room.id}/export?format=${format}`,
+          download: "",
+          "aria-label": say("roomPart.exportAs", { format: label }),
+        },
+        smallIcon("download"),
+        label,
+      );
+    return make(
+      "div",
+      { class: "field" },
+      make("span", { class: "field__label" }, say("roomPart.export")),
+      make("div", { class: "panel__row" }, link("markdown", "Markdown"), link("json", "JSON")),
     );
   }
 

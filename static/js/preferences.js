@@ -13,14 +13,19 @@
   function show() {
     if (theme === "system") delete root.dataset.theme;
     else root.dataset.theme = theme;
+    // The browser's own frame: by the machine, or always the colour that was chosen.
+    for (const meta of document.querySelectorAll("meta[name=theme-color]")) {
+      const { scheme } = meta.dataset;
+      meta.media = theme === "system" ? `(prefers-color-scheme: ${scheme})` : theme === scheme ? "all" : "not all";
+    }
     for (const button of document.querySelectorAll("[data-theme-next]")) {
       button.title = button.dataset[theme] ?? "";
       button.setAttribute("aria-label", button.title);
     }
   }
 
-  function nextTheme() {
-    theme = themes[(themes.indexOf(theme) + 1) % themes.length];
+  function choose(wanted) {
+    theme = wanted;
     try {
       localStorage.setItem("maru.theme", theme);
     } catch {
@@ -39,6 +44,7 @@
   document.addEventListener("click", (event) => {
     const button = event.target.closest("[data-theme-next], [data-language]");
     if (button?.dataset.language) speak(button.dataset.language);
-    else if (button) nextTheme();
+    else if (button) choose(themes[(themes.indexOf(theme) + 1) % themes.length]);
   });
+  document.addEventListener("change", ({ target }) => target.name === "theme" && choose(target.value));
 })();

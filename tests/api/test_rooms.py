@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+from urllib.parse import quote
 from uuid import uuid4
 
 import pytest
@@ -316,6 +317,18 @@ async def test_export_holds_everything_in_order(pods):
     mine = await ann.get("/users/me/export")
     assert mine["user"]["email"] == ann.email and len(mine["rooms"][0]["messages"]) == 30
     assert (await ann.call("GET", f"/rooms/{room}/export?format=pdf"))[0] == 400
+
+
+async def test_an_export_is_a_file_that_is_called_after_the_room(pods):
+    pod = await pods.start()
+    ann = await pod.person("Ann")
+    headers = {"Authorization": f"Bearer {ann.token}"}
+    for name, called in (("출시 준비", "출시 준비"), ("../a/b: c?", "a b c"), ("...", "room")):
+        room = await ann.room(name=name)
+        for kind, ending in (("markdown", "md"), ("json", "json")):
+            async with pod.http.get(f"{pod.url}/rooms/{room}/export?format={kind}", headers=headers) as answer:
+                given = answer.headers["Content-Disposition"]
+            assert given == f"attachment; filename=\"room.{ending}\"; filename*=UTF-8''{quote(called)}.{ending}"
 
 
 async def test_people_are_found_by_part_of_the_name_or_whole_email(pods):

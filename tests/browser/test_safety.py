@@ -79,11 +79,11 @@ def test_a_phone_shows_one_thing_at_a_time_and_never_scrolls_sideways(people: Pe
     columns, line, values = " | ".join(f"열 {n}" for n in range(12)), "---|" * 12, " | ".join(["값값값값"] * 12)
     person.say(room_id, f"| {columns} |\n|{line}\n| {values} |")
     person.open()
-    expect(person.page.get_by_role("navigation", name="방")).to_be_visible()
+    expect(person.page.get_by_role("main", name="방")).to_be_visible()
     assert person.width_over() <= 0
     person.page.get_by_role("link", name="아주 긴 이름").click()
     expect(person.page.locator(".table")).to_be_visible()
-    expect(person.page.get_by_role("navigation", name="방")).to_be_hidden()
+    expect(person.page.locator(".side")).to_be_hidden()
     assert person.width_over() <= 0
     person.field.fill("한 줄")
     person.field.press("Enter")
@@ -94,7 +94,7 @@ def test_a_phone_shows_one_thing_at_a_time_and_never_scrolls_sideways(people: Pe
     assert person.width_over() <= 0
     person.page.get_by_role("button", name="닫기").tap()
     person.page.get_by_role("link", name="방 목록").tap()
-    expect(person.page.get_by_role("navigation", name="방")).to_be_visible()
+    expect(person.page.get_by_role("main", name="방")).to_be_visible()
     for path in ("/login", "/i/none", "/docs"):
         person.context.clear_cookies()
         person.open(path)
