@@ -4,9 +4,11 @@ import { whoAnswers } from "./answering.js";
 import { make, mark, icon, smallIcon, tool } from "./dom.js";
 import { Enter } from "./enter.js";
 import { say } from "./i18n.js";
+import { MentionList } from "./mention_list.js";
 
 const MOST_CHARACTERS = 20_000;
 const TYPING_EVERY_MS = 3_000;
+const KEEP_AFTER_MS = 400;
 
 export class Composer {
   #form = document.getElementById("composer");
@@ -16,10 +18,13 @@ export class Composer {
   #count = document.getElementById("count");
   #button = document.getElementById("send");
   #enter = new Enter();
+  #mentions = new MentionList(this.#field, () => this.#people());
   #store;
   #actions;
   #roomId = null;
   #drafts = new Map(); // room id -> {text, replyTo}
+  #keep;
+  #keepTimer = null;
   #replyTo = null; // a message
   #editing = null; // a message
   #typedAt = 0;
@@ -27,9 +32,10 @@ export class Composer {
   #grows = CSS.supports("field-sizing", "content");
 
   /** actions: send(text, replyTo), change(id, text), editLast(), stop(id), typing(on), settings(part). */
-  constructor(store, actions) {
+  constructor(store, actions, keep) {
     this.#store = store;
     this.#actions = actions;
+    this.#keep = keep;
     const field = this.#field;
     field.addEventListener("compositionstart", () => this.#enter.start());
     field.addEventListener("compositionupdate", (event) => this.#enter.update(event.data));
@@ -43,7 +49,18 @@ export class Composer {
     this.#button.addEventListener("pointerdown", (event) => event.preventDefault()); // the field keeps its focus
     this.#button.addEventListener("click", () => this.#pressed());
     this.#who.addEventListener("click", () => actions.settings("bot"));
+    addEventListener("pagehide", () => this.#keepDraft());
+    document.addEventListener("visibilitychange", () => this.#keepDraft());
     store.on(({ kind, roomId }) => this.#changed(kind, roomId));
+  }
+
+  /** drafts: from before a reload. What has been written since goes first. */
+  restore(drafts) {
+    this.#drafts = new Map([...drafts, ...this.#drafts]);
+    const draft = this.#drafts.get(this.#roomId);
+    if (!draft || !this.isEmpty || this.#editing || this.#enter.composing) return;
+    this.#replyTo ??= draft.replyTo;
+    this.#fill(draft.text);
   }
 
   get isEmpty() {
@@ -70,8 +87,18 @@ export class Composer {
   }
 
   #keepDraft() {
-    if (this.#roomId && !this.#editing)
-      this.#drafts.set(this.#roomId, { text: this.#field.value, replyTo: this.#replyTo });
+    clearTimeout(this.#keepTimer);
+    if (!this.#roomId || this.#editing) return;
+    const draft = { text: this.#field.value, replyTo: this.#replyTo };
+    const before = this.#drafts.get(this.#roomId);
+    this.#drafts.set(this.#roomId, draft);
+    if (draft.text !== (before?.text ?? "") || draft.replyTo?.id !== before?.replyTo?.id)
+      this.#keep.putDraft(this.#roomId, draft);
+  }
+
+  #keepSoon() {
+    clearTimeout(this.#keepTimer);
+    this.#keepTimer = setTimeout(() => this.#keepDraft(), KEEP_AFTER_MS);
   }
 
   #fill(text) {
@@ -83,6 +110,7 @@ export class Composer {
   // -- keys
 
   #keydown(event) {
+    if (this.#mentions.keydown(event, this.#enter.composing || event.isComposing)) return;
     if (this.#touch.matches) return; // Enter breaks the line there; the button sends
     const what = this.#enter.keydown(event);
     if (what === "send" || what === "swallow") event.preventDefault();
@@ -110,6 +138,7 @@ export class Composer {
   #typed() {
     if (!this.#enter.composing) this.#grow();
     this.#show();
+    this.#keepSoon();
     const now = Date.now();
     if (!this.#editing && !this.isEmpty && now - this.#typedAt > TYPING_EVERY_MS) {
       this.#typedAt = now;
@@ -148,6 +177,7 @@ export class Composer {
     this.#editing = this.#replyTo = null;
     this.#typedAt = 0;
     this.#fill(editing ? (this.#drafts.get(this.#roomId)?.text ?? "") : "");
+    this.#keepDraft();
     if (!editing) this.#actions.send(text, replyTo);
     else if (text !== editing.text) this.#actions.change(editing.id, text);
   }
@@ -156,7 +186,29 @@ export class Composer {
     if (this.#editing) this.cancel();
     this.#replyTo = message;
     this.#show();
+    this.#keepSoon();
     this.#field.focus();
+  }
+
+  /** Somebody's words before one's own, as Markdown quotes them. */
+  quote(text) {
+    if (this.#enter.composing) return;
+    const quoted = text.trim().replace(/^/gm, "> ");
+    const { value } = this.#field;
+    this.#fill(`${value}${value && !value.endsWith("\n") ? "\n\n" : ""}${quoted}\n\n`);
+    this.#field.focus();
+    this.#field.setSelectionRange(this.#field.value.length, this.#field.value.length);
+    this.#field.scrollTop = this.#field.scrollHeight;
+    this.#keepSoon();
+  }
+
+  /** Whom one can call here. */
+  #people() {
+    const room = this.#store.room(this.#roomId);
+    if (!room) return [];
+    const bot = room.bot.when === "off" ? [] : [{ name: room.bot.name, userId: null }];
+    const others = [...this.#store.conversation(this.#roomId).members.values()];
+    return [...bot, ...others.filter(({ userId, name }) => userId !== this.#store.me.id && name)];
   }
 
   edit(message) {
@@ -173,6 +225,7 @@ export class Composer {
     this.#replyTo = draft?.replyTo ?? null;
     if (draft) this.#fill(draft.text);
     else this.#show();
+    this.#keepSoon();
   }
 
   // -- looks

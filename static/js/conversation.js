@@ -87,6 +87,11 @@ export class Conversation {
     this.pending.set(clientId, { clientId, text, replyTo, at, state: "sending", error: null });
   }
 
+  restore(send) {
+    const came = (message) => message.clientId === send.clientId && message.userId === this.meId;
+    if (!this.pending.has(send.clientId) && ![...this.#messages.values()].some(came)) this.pending.set(send.clientId, send);
+  }
+
   /** The server has it. It stays in sight until its message comes, or for good if that is here already. */
   sent(clientId, messageId) {
     const pending = this.pending.get(clientId);

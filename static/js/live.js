@@ -157,9 +157,16 @@ export class Live {
     } catch (error) {
       if (error.code === "network") return false; // the next opening goes on
       if (error.retryable) await new Promise((done) => setTimeout(done, error.retryAfterMs ?? 1_000));
+      else if (error.code === "room.not_found") this.#lost(roomId, clientId, error);
       else this.#store.failed(roomId, clientId, error);
     }
     return true;
+  }
+
+  /** There is no room any more in which it could be sent again. */
+  #lost(roomId, clientId, error) {
+    this.#store.drop(roomId, clientId);
+    this.onFault(error);
   }
 
   // -- other commands

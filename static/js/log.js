@@ -4,6 +4,7 @@ import { arrange } from "./arrange.js";
 import { make, smallIcon, soon } from "./dom.js";
 import { say, words } from "./i18n.js";
 import { MessageView } from "./message.js";
+import { readersOf } from "./readers.js";
 import { Span } from "./span.js";
 
 const NEAR_PX = 48; // as good as at the end
@@ -108,7 +109,8 @@ export class Log {
       unread,
     });
     const now = Date.now();
-    const nodes = rows.map((row) => this.#nodeOf(row, now));
+    const readers = readersOf(rows, conversation.members.values(), this.#store.me.id);
+    const nodes = rows.map((row) => this.#nodeOf({ ...row, readers: readers.get(row.key) ?? [] }, now));
     this.#place(nodes);
     const keys = new Set(rows.map(({ key }) => key));
     for (const key of this.#views.keys()) if (!keys.has(key)) this.#views.delete(key);

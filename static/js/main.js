@@ -9,9 +9,12 @@ import { initial } from "./dom.js";
 import { Found } from "./found.js";
 import { say, words } from "./i18n.js";
 import { listenToKeys } from "./keys.js";
+import { Keep } from "./keep.js";
 import { Live } from "./live.js";
 import { Log } from "./log.js";
 import { Notice } from "./notice.js";
+import { Notify } from "./notify.js";
+import { Outbox } from "./outbox.js";
 import { Panel } from "./panel.js";
 import { Rooms } from "./rooms.js";
 import { Socket } from "./socket.js";
@@ -21,6 +24,8 @@ import { Tools } from "./tools.js";
 
 const me = { id: document.body.dataset.userId, name: document.body.dataset.userName };
 const store = new Store(me);
+const keep = new Keep(me.id);
+const outbox = new Outbox(store, keep);
 const socket = new Socket(`${location.origin.replace(/^http/, "ws")}/ws`);
 let isLeaving = false; // signed out here: the end of the session is no surprise
 const fault = (error) => toast(words.error(error));
@@ -46,6 +51,7 @@ const actions = {
   page: (where, seq) => live.page(store.roomId, where, seq),
   startOver: () => live.enter(store.roomId, { fresh: true }),
   reply: (message) => composer.reply(message),
+  quote: (message) => composer.quote(selectedIn(message) || store.conversation(store.roomId).textOf(message)),
   edit: (message) => composer.edit(message),
   editLast() {
     const mine = store
@@ -85,6 +91,33 @@ const actions = {
   newChat,
 };
 
+/** What is selected of a message, if that is all that is selected. */
+function selectedIn(message) {
+  const selection = getSelection();
+  const node = document.getElementById(`m-${message.id}`)?.querySelector(".message__body");
+  return node?.contains(selection.anchorNode) && node.contains(selection.focusNode) ? selection.toString() : "";
+}
+
+/** Its own modules, which most visits never need. */
+async function account() {
+  try {
+    const { showAccount } = await import("./account.js");
+    showAccount({ me, renamed, leaving: (yes) => (isLeaving = yes) });
+  } catch {
+    fault({ code: "network" });
+  }
+}
+
+function renamed(name) {
+  store.renamed(name);
+  showMe();
+}
+
+function showMe() {
+  document.getElementById("my-stamp").replaceChildren(initial(me.name));
+  document.getElementById("my-name").textContent = me.name;
+}
+
 async function newChat() {
   try {
     const room = await api.post("/rooms", { bot: { name: say("botName") } });
@@ -96,9 +129,13 @@ async function newChat() {
 }
 
 async function signOut() {
+  const unsent = store.waiting().length;
+  const text = say("signOutUnsent", { n: unsent });
+  if (unsent && !(await confirm({ title: say("signOutTitle"), text, yes: say("signOut") }))) return undefined;
   isLeaving = true;
   try {
     await api.post("/auth/logout");
+    await keep.forget();
   } catch (error) {
     isLeaving = error.status === 401;
     if (!isLeaving) return fault(error);
@@ -141,11 +178,15 @@ function openLatest() {
 
 new Bar(store, actions);
 const log = new Log(store, actions);
-const composer = new Composer(store, actions);
+const composer = new Composer(store, actions, keep);
 const panel = new Panel(store);
 const rooms = new Rooms(store, (roomId) => go(roomId));
 new Found(store, actions);
 const tools = new Tools(log, store, actions);
+new Notify(store, {
+  goTo: (roomId, messageId) => (messageId ? actions.goTo(roomId, messageId) : go(roomId)),
+  denied: () => toast(say("notify.denied")),
+});
 new Notice(store, () => socket.connectNow());
 new Spoken(store);
 
@@ -173,7 +214,8 @@ listenToKeys({
 
 document.getElementById("new-chat").addEventListener("click", newChat);
 document.getElementById("sign-out").addEventListener("click", signOut);
-document.getElementById("my-stamp").append(initial(me.name));
+document.getElementById("account").addEventListener("click", account);
+showMe();
 document.querySelector("#bar .narrow").addEventListener("click", (event) => {
   event.preventDefault();
   go(null);
@@ -214,3 +256,8 @@ if (addressed().seq) {
   });
 }
 socket.start();
+keep.load().then(({ sends, drafts }) => {
+  composer.restore(drafts);
+  outbox.restore(sends);
+  live.pump();
+});

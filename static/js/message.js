@@ -6,13 +6,17 @@ import { say, words } from "./i18n.js";
 import { Prose, replaceInText } from "./markdown.js";
 import { cite, endedFoot, failedFoot, runningFoot, sourcesOf } from "./message_foot.js";
 
+const READERS = 6;
+
 export class MessageView {
   #context;
   #row = null;
   #shape = "";
+  #content = make("div");
   #body = make("div", { class: "message__body" });
   #prose = new Prose(this.#body, (fragment) => this.#dress(fragment));
   #thought = null;
+  #readers = null;
   #seconds = null; // the words that count while an answer runs
   #runsSince = null;
 
@@ -43,14 +47,29 @@ export class MessageView {
       message?.replyTo && !row.below && conversation.get(message.replyTo)?.changedSeq,
     ]);
     this.#row = row;
-    if (shape === this.#shape) return;
+    if (shape !== this.#shape) this.#become(shape, now);
+    this.#showReaders(row.readers);
+  }
+
+  #become(shape, now) {
+    const { message } = this.#row;
     this.#shape = shape;
     this.node.className = this.#classes();
-    this.node.id = `m-${row.key}`;
+    this.node.id = `m-${this.#row.key}`;
     if (message && isRunning(message)) this.#runsSince ??= Math.max(new Date(message.ts), now - 600_000);
     else this.#runsSince = null;
     this.node.toggleAttribute("aria-busy", message?.status === "streaming");
+    this.#readers = null;
     this.#build(now);
+  }
+
+  /** Small stamps of those who have read up to here. */
+  #showReaders(readers) {
+    const ids = readers.map(({ userId }) => userId).join(" ");
+    if (ids === (this.#readers?.dataset.ids ?? "")) return;
+    this.#readers?.remove();
+    this.#readers = readers.length ? readersLine(readers, ids) : null;
+    if (this.#readers) this.node.append(this.#readers);
   }
 
   #classes() {
@@ -84,8 +103,20 @@ export class MessageView {
       this.#foot(now),
     ];
     const side = more ? this.#time("message__at", true) : make("span", { class: "message__stamp" }, this.#stamp());
-    const tools = this.node.querySelector(":scope > .message__tools");
-    this.node.replaceChildren(side, make("div", {}, ...parts.filter(Boolean)), ...(tools ? [tools] : []));
+    if (this.#content.parentNode) this.node.firstElementChild.replaceWith(side);
+    else this.node.prepend(side, this.#content);
+    for (const node of [...this.node.children].slice(2)) if (!node.matches(".message__tools")) node.remove();
+    this.#arrange(parts.filter(Boolean));
+  }
+
+  /** The body is never moved: a long answer would be laid out anew, and the reader's selection lost. */
+  #arrange(parts) {
+    for (const node of [...this.#content.childNodes]) if (!parts.includes(node)) node.remove();
+    let here = this.#content.firstChild;
+    for (const part of parts) {
+      if (part === here) here = here.nextSibling;
+      else this.#content.insertBefore(part, here);
+    }
   }
 
   #stamp() {
@@ -223,4 +254,12 @@ export class MessageView {
     const citing = ([, number]) => sources[number - 1] && cite(sources[number - 1], number, this.#context);
     if (sources.length) replaceInText(fragment, /\[(\d{1,2})\]/g, citing);
   }
+}
+
+function readersLine(readers, ids) {
+  const names = readers.map(({ name }) => name || say("message.nobody"));
+  const label = say("readBy", { names: words.list(names) });
+  const stamps = readers.slice(0, READERS).map(({ name, userId }) => stamp(name, userId, { size: "tiny" }));
+  const more = readers.length > READERS && make("span", {}, say("readMore", { n: readers.length - READERS }));
+  return make("div", { class: "readers", role: "img", "aria-label": label, title: label, "data-ids": ids }, ...stamps, more);
 }

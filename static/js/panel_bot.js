@@ -2,8 +2,12 @@
 
 import { api } from "./api.js";
 import { botStamp, make, smallIcon } from "./dom.js";
-import { choice, saidLine } from "./fields.js";
+import { check, choice, labelled, saidLine, slider } from "./fields.js";
 import { say, words } from "./i18n.js";
+import { previewPart } from "./panel_preview.js";
+
+const contextWords = (n) => say("bot.contextCount", { n });
+const temperatureWords = (n) => (n === 1 ? say("bot.temperatureDefault") : words.number(n));
 
 export class BotPart {
   #store;
@@ -12,70 +16,35 @@ export class BotPart {
   #locked;
   #said = saidLine();
   #hint = make("p", { class: "field__hint" });
+  #fields;
 
   constructor(store) {
     this.#store = store;
     this.#room = store.room(store.roomId);
     this.#when = this.#room.bot.when;
     this.#locked = this.#room.role !== "owner";
-    this.node = this.#form();
+    this.#fields = this.#form();
+    this.node = make("div", { class: "panel__part" }, this.#fields);
     this.#tellHow();
-    if (this.#locked) this.#said.say(say("panel.ownerOnly"));
-    else this.#fillModels();
+    if (this.#locked) return this.#said.say(say("panel.ownerOnly"));
+    this.node.append(previewPart(this.#room.id, () => this.#settings()));
+    this.#fillModels();
   }
 
   #form() {
     const { bot } = this.#room;
-    const whens = ["always", "mention", "off"].map((when) => [when, say(`bot.${when}`)]);
     const disabled = this.#locked;
-    const context = make("output", { class: "num" }, say("bot.contextCount", { n: bot.contextMessages }));
-    const range = make("input", {
-      class: "range",
-      id: "context",
-      name: "contextMessages",
-      type: "range",
-      min: "0",
-      max: "100",
-      value: String(bot.contextMessages),
-      disabled,
-    });
-    range.addEventListener("input", () => (context.textContent = say("bot.contextCount", { n: Number(range.value) })));
-    const name = make("input", {
-      class: "input",
-      name: "name",
-      value: bot.name,
-      maxlength: "80",
-      required: true,
-      disabled,
-      oninput: () => this.#tellHow(),
-    });
-    const prompt = make("textarea", {
-      class: "input input--area",
-      name: "systemPrompt",
-      rows: "5",
-      maxlength: "8000",
-      disabled,
-    });
+    const whens = ["always", "mention", "off"].map((when) => [when, say(`bot.${when}`)]);
+    const name = make("input", { class: "input", name: "name", value: bot.name, maxlength: "80", required: true, disabled });
+    name.addEventListener("input", () => this.#tellHow());
+    const prompt = make("textarea", { class: "input input--area", name: "systemPrompt", rows: "5", maxlength: "8000", disabled });
     prompt.value = bot.systemPrompt;
-    const model = make(
-      "select",
-      { class: "input", name: "model", disabled },
-      make("option", { value: "" }, bot.model ?? say("bot.default")),
-    );
+    const first = make("option", { value: "" }, bot.model ?? say("bot.default"));
+    const model = make("select", { class: "input", name: "model", disabled }, first);
     return make(
       "form",
       { class: "panel__part", onsubmit: (event) => this.#save(event) },
-      make(
-        "div",
-        { class: "persons" },
-        make(
-          "label",
-          { class: "copyline" },
-          botStamp(),
-          make("span", { class: "view-only-by-ear" }, say("bot.name")),
-          name,
-        ),
-      ),
+      make("label", { class: "copyline" }, botStamp(), make("span", { class: "view-only-by-ear" }, say("bot.name")), name),
       make(
         "div",
         { class: "set" },
@@ -83,24 +52,11 @@ export class BotPart {
         choice("when", say("bot.when"), whens, this.#when, (when) => this.#choose(when), disabled),
         this.#hint,
       ),
-      make(
-        "label",
-        { class: "field" },
-        make("span", { class: "field__label" }, say("bot.model")),
-        make("span", { class: "select" }, model, smallIcon("down")),
-      ),
-      make("label", { class: "field" }, make("span", { class: "field__label" }, say("bot.prompt")), prompt),
-      make(
-        "div",
-        { class: "field" },
-        make(
-          "span",
-          { class: "pair" },
-          make("label", { class: "field__label", for: "context" }, say("bot.context")),
-          context,
-        ),
-        range,
-      ),
+      labelled(say("bot.model"), make("span", { class: "select" }, model, smallIcon("down"))),
+      labelled(say("bot.prompt"), prompt),
+      slider("contextMessages", say("bot.context"), { max: 200, step: 1 }, bot.contextMessages, contextWords, disabled),
+      slider("temperature", say("bot.temperature"), { max: 2, step: 0.1 }, bot.temperature, temperatureWords, disabled),
+      check("retrieval", say("bot.retrieval"), say("bot.retrievalHint"), bot.retrieval, disabled),
       make(
         "div",
         { class: "panel__row" },
@@ -118,7 +74,7 @@ export class BotPart {
   #tellHow() {
     this.#hint.textContent =
       this.#when === "mention"
-        ? say("bot.mentionHint", { bot: this.node?.elements.name.value || this.#room.bot.name })
+        ? say("bot.mentionHint", { bot: this.#fields?.elements.name.value || this.#room.bot.name })
         : "";
   }
 
@@ -138,21 +94,28 @@ export class BotPart {
         model,
       ),
     );
-    this.node.elements.model.replaceChildren(first, ...others);
+    this.#fields.elements.model.replaceChildren(first, ...others);
   }
 
-  async #save(event) {
-    event.preventDefault();
-    const fields = this.node.elements;
+  /** As the form has them, whether saved or not. */
+  #settings() {
+    const fields = this.#fields.elements;
     const [provider, ...model] = fields.model.value.split(" ");
-    const bot = {
-      name: fields.name.value.trim(),
+    return {
+      name: fields.name.value.trim() || this.#room.bot.name,
       when: this.#when,
       provider: provider || null,
       model: model.join(" ") || null,
       systemPrompt: fields.systemPrompt.value,
+      temperature: Number(fields.temperature.value),
       contextMessages: Number(fields.contextMessages.value),
+      retrieval: fields.retrieval.checked,
     };
+  }
+
+  async #save(event) {
+    event.preventDefault();
+    const bot = this.#settings();
     try {
       this.#room = await api.patch(`/rooms/${this.#room.id}`, { bot });
       this.#store.roomChanged(this.#room);

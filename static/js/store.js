@@ -14,7 +14,7 @@ export class Store {
     this.roomsKnown = false;
   }
 
-  /** `listener(change)`, change: {kind: "rooms" | "net" | "open" | "log" | "message" | "stream" | "people" | "gap", roomId?, id?}. */
+  /** `listener(change)`, change: {kind: "rooms" | "net" | "open" | "log" | "message" | "stream" | "people" | "activity" | "gap", roomId?, id?}. */
   on(listener) {
     this.#listeners.add(listener);
     return () => this.#listeners.delete(listener);
@@ -22,6 +22,17 @@ export class Store {
 
   #tell(kind, roomId, id) {
     for (const listener of this.#listeners) listener({ kind, roomId, id });
+  }
+
+  /** One has another name now; no event tells. */
+  renamed(name) {
+    this.me.name = name;
+    for (const [roomId, { members }] of this.#conversations) {
+      const member = members.get(this.me.id);
+      if (member) member.name = name;
+      this.#tell("people", roomId);
+    }
+    this.#tell("rooms");
   }
 
   // -- reading
@@ -51,6 +62,11 @@ export class Store {
         .filter((one) => one.state === "sending")
         .map((one) => ({ roomId: conversation.roomId, ...one })),
     );
+  }
+
+  /** A room's sends that are not messages yet. */
+  pending(roomId) {
+    return [...(this.#conversations.get(roomId)?.pending.values() ?? [])];
   }
 
   // -- rooms
@@ -93,6 +109,7 @@ export class Store {
       known.room.lastSeq = Math.max(known.room.lastSeq, lastSeq);
       known.activeAt = now;
       known.mentioned ||= mentioned;
+      this.#tell("activity", roomId);
     }
     this.#tell("rooms");
   }
@@ -165,7 +182,10 @@ export class Store {
   /** A read mark moved: somebody's, or one's own (here or on another device). */
   read({ roomId, userId, seq }) {
     const member = this.#conversations.get(roomId)?.members.get(userId);
-    if (member) member.readSeq = Math.max(member.readSeq, seq);
+    if (member && seq > member.readSeq) {
+      member.readSeq = seq;
+      this.#tell("people", roomId);
+    }
     const known = this.#rooms.get(roomId);
     if (known && userId === this.me.id && seq > known.room.readSeq) {
       known.room.readSeq = seq;
@@ -178,6 +198,12 @@ export class Store {
 
   send(roomId, draft) {
     this.conversation(roomId).send(draft);
+    this.#tell("log", roomId);
+  }
+
+  /** A send from before a reload, as it was. Its message may have come already. */
+  restore(roomId, send) {
+    this.conversation(roomId).restore(send);
     this.#tell("log", roomId);
   }
 

@@ -60,9 +60,10 @@ export class Tools {
     const actions = this.#actions;
     return [
       canWrite && tool("reply", say("message.reply"), () => actions.reply(message)),
+      canWrite && ended && tool("quote", say("message.quote"), () => actions.quote(message)),
       tool("copy", say("message.copy"), () => actions.copy(message)),
       tool("link", say("message.link"), () => actions.link(message)),
-      message.role === "bot" && tool("quote", say("message.context"), () => actions.context(message)),
+      message.role === "bot" && tool("context", say("message.context"), () => actions.context(message)),
       own && canWrite && tool("edit", say("message.edit"), () => actions.edit(message)),
       message.role === "bot" &&
         canWrite &&

@@ -1,6 +1,7 @@
 // The rows of the log, the part of it that is shown, and the words.
 
 import assert from "node:assert/strict";
+import { readersOf } from "../../static/js/readers.js";
 import { test } from "node:test";
 import { arrange } from "../../static/js/arrange.js";
 import { Words, particles } from "../../static/js/i18n.js";
@@ -103,4 +104,16 @@ test("only finished sentences are spoken", () => {
   assert.equal(finishedPart("첫 문장입니다. 둘째", 0, false), "첫 문장입니다.");
   assert.equal(finishedPart("3.14는", 0, false), "");
   assert.equal(finishedPart("첫 문장입니다. 둘째", 8, true), " 둘째");
+});
+
+test("a reader's stamp stands at the last message that he has read, unless that is his own", () => {
+  const rows = [1, 2, 3].map((seq) => ({
+    kind: "message",
+    key: `m${seq}`,
+    message: { seq, role: "user", userId: seq === 2 ? "b" : "me" },
+  }));
+  const member = (userId, readSeq) => ({ userId, name: userId, readSeq });
+  const found = readersOf(rows, [member("me", 3), member("a", 2), member("b", 1), member("c", 9), member("d", 0)], "me");
+  const names = Object.fromEntries([...found].map(([key, members]) => [key, members.map(({ userId }) => userId)]));
+  assert.deepEqual(names, { m2: ["a"], m3: ["c"] });
 });
