@@ -11,7 +11,7 @@ from models.database import Database, Sql
 from models.messages import MessageRow
 from services import prompts
 from services.accounts import Identity
-from services.errors import Unavailable, limited, room_not_found
+from services.errors import Invalid, Unavailable, limited, room_not_found
 from services.limits import Limit, Shared
 from services.llm.base import Delta, ProviderError, Request, Spent
 from services.llm.registry import Choice, Models
@@ -89,12 +89,14 @@ class Previews:
         question = MessageRow(
             new_id(), room_id, seq + 1, 0, who.user_id, who.name, "user", text, datetime.now(UTC)
         )  # fmt: skip
-        planned = await plan(self._settings, self._retrieval, bot, history, question, None)
         try:
             choice = self._models.choices(bot)[0]
-            request = planned.request._replace(
-                model=choice.model, max_tokens=min(MOST_TOKENS, self._settings.max_output_tokens)
-            )
+        except ProviderError as error:
+            raise Invalid(error.code, error.message, field="bot.provider") from error
+        planned = await plan(self._settings, self._retrieval, bot, history, question, None)
+        most = min(MOST_TOKENS, self._settings.max_output_tokens)
+        try:
+            request = planned.request._replace(model=choice.model, max_tokens=most)
             return await self._hear(who, room_id, choice, request, planned.prompt)
         except ProviderError as error:
             raise Unavailable(error.code, error.message, retryable=error.retryable) from error

@@ -48,6 +48,8 @@ async def test_only_owners_may_and_only_what_a_patch_may_hold(pods, model):
     ]:  # fmt: skip
         status, problem = await ann.call("POST", path, body)
         assert (status, problem["field"]) == (422, field)
+    nowhere = await ann.call("POST", path, {"text": "질문", "bot": {"provider": "anthropic"}})
+    assert (nowhere[0], nowhere[1]["code"], nowhere[1]["field"]) == (422, "bot.provider_unavailable", "bot.provider")
     assert model.calls == []
     assert (await ann.post(path, {"text": "a" * 4000}))["text"]
 
