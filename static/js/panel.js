@@ -39,7 +39,7 @@ export class Panel {
     const top = make("header", { class: "panel__top" }, make("h2", { id: "panel-title" }, say("panel.title")), close);
     this.#shown = new PARTS[part](this.#store);
     this.#node.replaceChildren(top, make("div", { class: "panel__body" }, this.#tabs(), this.#shown.node));
-    this.#node.hidden = false;
+    this.#show(true);
     this.#button.setAttribute("aria-expanded", "true");
     this.#node.querySelector(`input[value="${part}"]`).focus();
   }
@@ -49,10 +49,16 @@ export class Panel {
     return choice("part", say("panel.parts"), choices, this.#part, (part) => this.open(part));
   }
 
+  /** Told to the layout by an attribute: with :has() each word of an answer would have it looked for in the whole page. */
+  #show(isOpen) {
+    this.#node.hidden = !isOpen;
+    this.#node.parentElement.dataset.panel = isOpen ? "open" : "closed";
+  }
+
   close() {
     if (!this.isOpen) return;
     const hadFocus = this.#node.contains(document.activeElement);
-    this.#node.hidden = true;
+    this.#show(false);
     this.#shown = null;
     this.#button.setAttribute("aria-expanded", "false");
     if (hadFocus) this.#button.focus();
