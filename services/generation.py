@@ -248,17 +248,15 @@ class Generation:
 
     async def _run(self, answer: Answer) -> None:
         began = time.monotonic()
-        question = answer.job.question
-        if question is not None:
-            answer.stream_task = asyncio.create_task(self._make(answer, question, began))
-            await asyncio.sleep(0)  # it asks before we tell, and no answer can come back before we have told
         self._bus.publish(answer.row.room_id, Event("message", view(answer.row)))
         self.observer.started(max(0.0, time.time() - answer.row.created_at.timestamp()), answer.job.taken_over)
         status, error = "complete", None
+        question = answer.job.question
         try:
-            if answer.stream_task is None:
+            if question is None:
                 status = "stopped"
             else:
+                answer.stream_task = asyncio.create_task(self._make(answer, question, began))
                 if answer.stopped_by or answer.lost:
                     answer.stream_task.cancel()
                 # Waited for from outside: a stop cancels the stream, a drain cancels this.

@@ -41,6 +41,21 @@ async def test_an_answer_streams_piece_by_piece_and_ends_with_its_usage(pods, mo
     assert [status for name, status in names if name == "message"] == ["queued", "streaming", "complete"]
 
 
+async def test_a_model_that_answers_at_once_is_still_told_of_first(pods):
+    """The demo model says its first word without a moment's wait, and nothing is asked of the past of a young room."""
+    pod = await pods.start(demo_token_ms=1, retrieval=False)
+    ann = await pod.person("Ann")
+    room = await ann.room(when="always")
+    door = await ann.native()
+    await door.join(room)
+    for n in range(3):
+        sent = await door.send(room, f"q {n}")
+        answer = await door.answer_to(sent["messageId"])
+        told = [(name, d.get("status")) for name, d in door.events if answer["id"] in (d.get("id"), d.get("messageId"))]
+        assert told[:3] == [("message", "queued"), ("message", "streaming"), ("stream", None)]
+        assert told[-1] == ("message", "complete")
+
+
 @pytest.mark.parametrize("provider", ["openai", "anthropic"])
 async def test_answers_in_turn_use_one_connection_to_the_provider(pods, model, provider):
     _, room, door, sent = await ask(pods, model, provider)
