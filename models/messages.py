@@ -105,7 +105,7 @@ PREPARED = {
     "maru_send": "(uuid[], uuid[], text[], text[], uuid[], uuid[], uuid[], bool[], text, text) as"
     " select * from maru_append($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
     "maru_send_one": "(uuid, uuid, text, text, uuid, uuid, uuid, bool, text, text, uuid, float8, int) as"
-    " select * from maru_append_one($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)",
+    " select * from maru_append_lone($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)",
 }
 # A plan is made once and kept: made for tables that are still small it would scan them, and go on so when they are not.
 BEGIN = "begin; set local enable_seqscan = off; "

@@ -2,15 +2,12 @@
 
 Most messages come alone, and a plan that numbers many costs Postgres half as much again as these four statements. What
 is decided here stands there and in `models/messages.py` (`_number`) too; a test holds the three to each other.
-
-worker: who makes the answer at once, if it may be made now (what `maru_claim` of `models/generations.py` decides), so that
-its row is written once and not queued first; null: it waits for a claim.
 """
 
 APPEND_ONE = """
 create function maru_append_one(
     to_room uuid, from_user uuid, text_said text, sent_as text, answers_to uuid, new_id uuid, answer_id uuid,
-    mention boolean, default_when text, default_name text, worker uuid, lease_s float8, most int
+    mention boolean, default_when text, default_name text
 ) returns table (
     fault text, first_i bigint, message_id uuid, seq bigint, changed_seq bigint, created_at timestamptz, user_name text,
     answers text, room_name text, bot text
@@ -22,8 +19,7 @@ declare
     sender_role text;
     settings jsonb;
     bot_when text;
-    takes int := 1; -- numbers of places
-    claims int := 0; -- and one more of changes: it was queued, it streams
+    takes int := 1;
 begin
     -- What follows is a new statement and so sees what the holder of the lock before us committed.
     select h.head, h.last_seq into at_head, at_seq from room_heads h where h.room_id = to_room for update;
@@ -58,24 +54,12 @@ begin
     if bot_when = 'always' then
         answers := coalesce(settings ->> 'name', default_name);
         takes := 2;
-        if worker is not null then
-            -- One asker's claims take turns, or two pods would both see room for one more.
-            perform pg_advisory_xact_lock(hashtextextended(from_user::text, 7));
-            claims := (
-                not exists (select from messages r where r.room_id = to_room and r.status in ('queued', 'streaming'))
-                and (most = 0 or most > (
-                    select count(*) from messages r where r.status = 'streaming' and r.asked_by = from_user
-                ))
-            )::int;
-        end if;
         insert into messages (id, room_id, seq, changed_seq, role, content, created_at, reply_to, status, attempt, bot_name,
-            asked_by, lease_owner, lease_until)
-            values (answer_id, to_room, seq + 1, changed_seq + 1 + claims, 'bot', '', created_at, new_id,
-                case claims when 1 then 'streaming' else 'queued' end, 1, answers, from_user,
-                case claims when 1 then worker end,
-                case claims when 1 then clock_timestamp() + make_interval(secs => lease_s) end);
+            asked_by)
+            values (answer_id, to_room, seq + 1, changed_seq + 1, 'bot', '', created_at, new_id, 'queued', 1, answers,
+                from_user);
     end if;
-    update room_heads h set head = at_head + takes + claims, last_seq = at_seq + takes where h.room_id = to_room;
+    update room_heads h set head = at_head + takes, last_seq = at_seq + takes where h.room_id = to_room;
     return next;
 end
 $$;
