@@ -17,6 +17,7 @@ from models.messages import (
     COLUMNS,
     FROM,
     ONE_AT_ONCE,
+    SAID,
     Appended,
     MessageRow,
     NewMessage,
@@ -88,8 +89,8 @@ PREPARED = {
     "maru_history": "(uuid, uuid, int) as select * from (select "
     + COLUMNS
     + FROM
-    + " where m.room_id = $1 and m.seq < (select seq from messages where id = $2) and not m.deleted"
-    " and m.content <> '' and m.status in ('complete', 'stopped') order by m.seq desc limit $3) earlier"
+    + f" where m.room_id = $1 and m.seq < (select seq from messages where id = $2) and {SAID}"
+    " order by m.seq desc limit $3) earlier"
     " union all select " + COLUMNS + FROM + " where m.id = $2 and not m.deleted",
 }
 PREPARED["maru_job"] = (
@@ -106,8 +107,8 @@ PREPARED["maru_asked"] = (
     " r(name, bot, settings, names, people) cross join lateral ((select false, "
     + COLUMNS
     + FROM
-    + " where m.room_id = $1 and m.seq < (select seq from messages where id = $2) and not m.deleted and m.content <> ''"
-    " and m.status in ('complete', 'stopped') order by m.seq desc limit coalesce((r.bot ->> 'contextMessages')::int, $3))"
+    + f" where m.room_id = $1 and m.seq < (select seq from messages where id = $2) and {SAID}"
+    " order by m.seq desc limit coalesce((r.bot ->> 'contextMessages')::int, $3))"
     " union all select coalesce(m.lease_owner = $5 and m.status = 'streaming', false), "
     + COLUMNS
     + FROM
@@ -316,23 +317,22 @@ class Ending(NamedTuple):
     error_message: str | None
 
 
+SPEND = "insert into usage (user_id, room_id, message_id, provider, model, input_tokens, output_tokens, estimated) "
+
+
 def spend(
     sql: Sql,
     user_id: str,
     room_id: str,
-    message_id: str | None,
     provider: str,
     model: str,
     input_tokens: int,
     output_tokens: int,
     estimated: bool,
 ) -> None:
-    """Count tokens of a call to a model; message_id: of the answer that it made, if one is kept."""
-    sql.run(
-        "insert into usage (user_id, room_id, message_id, provider, model, input_tokens, output_tokens, estimated)"
-        " values (%s, %s, %s, %s, %s, %s, %s, %s)",
-        *(user_id, room_id, message_id, provider, model, input_tokens, output_tokens, estimated),
-    )
+    """Count tokens of a call to a model of which no message is kept."""
+    spent = (user_id, room_id, provider, model, input_tokens, output_tokens, estimated)
+    sql.run(SPEND + "values (%s, %s, null, %s, %s, %s, %s, %s)", *spent)
 
 
 def finish(sql: Sql, fence: Fence, room_id: str, end: Ending) -> MessageRow | None:
@@ -341,8 +341,7 @@ def finish(sql: Sql, fence: Fence, room_id: str, end: Ending) -> MessageRow | No
     spent = end.input_tokens + end.output_tokens > 0
     if spent and locked:
         sql.run(
-            "insert into usage (user_id, room_id, message_id, provider, model, input_tokens, output_tokens, estimated)"
-            " select asked_by, room_id, id, %s, %s, %s, %s, %s from messages where id = %s",
+            SPEND + "select asked_by, room_id, id, %s, %s, %s, %s, %s from messages where id = %s",
             end.provider,
             end.model,
             end.input_tokens,

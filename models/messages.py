@@ -52,6 +52,8 @@ COLUMNS = (
 )
 FROM = " from messages m left join users u on u.id = m.user_id"
 SELECT = "select " + COLUMNS + FROM
+# What a prompt is given of a room.
+SAID = "not m.deleted and m.content <> '' and m.status in ('complete', 'stopped')"
 SIZE = "octet_length(m.content) + octet_length(coalesce(m.reasoning, '')) + 300"
 
 # -- appending
@@ -426,8 +428,7 @@ def page(
 def said_last(sql: Sql, room_id: str, limit: int) -> list[MessageRow]:
     """What a prompt is given of a room: the newest finished messages, oldest first."""
     found = sql.rows(
-        f"select {COLUMNS} {FROM} where m.room_id = %s and not m.deleted and m.content <> ''"
-        " and m.status in ('complete', 'stopped') order by m.seq desc limit %s",
+        f"{SELECT} where m.room_id = %s and {SAID} order by m.seq desc limit %s",
         room_id,
         limit,
     )

@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from typing import Any
 from uuid import uuid4
 
@@ -18,7 +18,7 @@ from models.database import Database, DatabaseUnavailable, Sql
 from models.generations import Claimer, Ending, Fence, Job
 from models.messages import MessageRow
 from services import prompts
-from services.llm.base import Delta, Kind, ProviderError, Request, Spent
+from services.llm.base import Delta, Kind, ProviderError, Request, Spent, close
 from services.llm.registry import Choice, Models
 from services.messages import bot_settings, title, view
 from services.plans import plan
@@ -377,7 +377,7 @@ class Generation:
                     if not answer.context_kept:
                         self._keep_context(answer)
         finally:
-            await _close(deltas)
+            await close(deltas)
         if not answer.begun:
             raise ProviderError("The model gave an empty answer.", detail="no content")
 
@@ -452,15 +452,6 @@ class Generation:
 def _timed_out(begun: bool) -> ProviderError:
     text = "The model fell silent in the middle of its answer." if begun else "The model did not answer in time."
     return ProviderError(text + " Try again.", code="generation.timeout", retryable=not begun, detail="timeout")
-
-
-async def _close(deltas: AsyncIterator[Any]) -> None:
-    """End the provider's connection, also when it does not care to end."""
-    close = getattr(deltas, "aclose", None)
-    if close is not None:
-        with contextlib.suppress(Exception):
-            async with asyncio.timeout(2):
-                await close()
 
 
 def _context_of(bot: dict[str, Any]) -> int:

@@ -11,9 +11,9 @@ from models.database import Database, Sql
 from models.messages import MessageRow
 from services import prompts
 from services.accounts import Identity
-from services.errors import Invalid, Unavailable, limited, room_not_found
+from services.errors import Invalid, Unavailable, limited
 from services.limits import Limit, Shared
-from services.llm.base import Delta, ProviderError, Request, Spent
+from services.llm.base import Delta, ProviderError, Request, Spent, close
 from services.llm.registry import Choice, Models
 from services.messages import bot_settings
 from services.plans import plan
@@ -105,17 +105,19 @@ class Previews:
         self, who: Identity, room_id: str, choice: Choice, request: Request, prompt: prompts.Prompt
     ) -> Preview:
         heard = Heard(prompt)
+        deltas = choice.provider.stream(request)
         try:
             async with asyncio.timeout(MOST_S):
-                async for item in choice.provider.stream(request):
+                async for item in deltas:
                     heard.add(item)
         except TimeoutError:
             if not heard.text:
                 raise ProviderError("The model did not answer in time. Try again.", code="generation.timeout") from None
         finally:
+            await close(deltas)
             if heard.has_cost:  # also when it broke off
                 spent = (choice.provider.name, choice.model, *heard.spent)
-                await self._db.run(generations.spend, who.user_id, room_id, None, *spent)
+                await self._db.run(generations.spend, who.user_id, room_id, *spent)
         if not heard.text:
             raise ProviderError("The model gave an empty answer.")
         given, told, _ = heard.spent
@@ -124,9 +126,8 @@ class Previews:
 
 def _read(sql: Sql, room_id: str, user_id: str, patch: dict[str, Any]) -> tuple[dict[str, Any], list[MessageRow], int]:
     """(the bot's settings as they would be, what was said last, the room's last seq)"""
-    room = rooms.find(sql, room_id, user_id)
-    if room is None:
-        raise room_not_found()
     check_owner(sql, room_id, user_id)
+    room = rooms.find(sql, room_id, user_id)
+    assert room is not None
     kept = merged(room.bot, patch)
     return kept, messages.said_last(sql, room_id, bot_settings(kept).context_messages), room.last_seq

@@ -1,6 +1,7 @@
 """Anthropic's messages."""
 
 from collections.abc import AsyncIterator
+from contextlib import aclosing
 from typing import Any
 
 import anthropic
@@ -77,27 +78,28 @@ class Anthropic:
             body["temperature"] = min(request.temperature, 1.0)  # its scale ends at 1
         finished = False
         called = events(self._client.post, anthropic.AsyncStream[object], "/v1/messages", body, self._decode, ERRORS)
-        async for event in called:
-            match event.type if event is not None else "":
-                case "content_block_delta" if event.delta is not None:
-                    if event.delta.text:
-                        yield Delta("text", event.delta.text)
-                    if event.delta.thinking:
-                        yield Delta("reasoning", event.delta.thinking)
-                case "message_start" if event.message is not None and event.message.usage is not None:
-                    usage = event.message.usage
-                    cached = (usage.cache_creation_input_tokens or 0) + (usage.cache_read_input_tokens or 0)
-                    yield Spent((usage.input_tokens or 0) + cached, None)
-                case "message_delta" if event.usage is not None:
-                    yield Spent(None, event.usage.output_tokens)
-                case "message_stop":
-                    finished = True
-                case "error":
-                    fault = event.error or _Error()
-                    status = {"overloaded_error": 529, "rate_limit_error": 429, "api_error": 500}.get(fault.type)
-                    if status is not None:
-                        raise from_status(status, None, fault.message[:500])
-                    raise ProviderError("The model's provider reported a fault.", detail=fault.message[:500])
+        async with aclosing(called):
+            async for event in called:
+                match event.type if event is not None else "":
+                    case "content_block_delta" if event.delta is not None:
+                        if event.delta.text:
+                            yield Delta("text", event.delta.text)
+                        if event.delta.thinking:
+                            yield Delta("reasoning", event.delta.thinking)
+                    case "message_start" if event.message is not None and event.message.usage is not None:
+                        usage = event.message.usage
+                        cached = (usage.cache_creation_input_tokens or 0) + (usage.cache_read_input_tokens or 0)
+                        yield Spent((usage.input_tokens or 0) + cached, None)
+                    case "message_delta" if event.usage is not None:
+                        yield Spent(None, event.usage.output_tokens)
+                    case "message_stop":
+                        finished = True
+                    case "error":
+                        fault = event.error or _Error()
+                        status = {"overloaded_error": 529, "rate_limit_error": 429, "api_error": 500}.get(fault.type)
+                        if status is not None:
+                            raise from_status(status, None, fault.message[:500])
+                        raise ProviderError("The model's provider reported a fault.", detail=fault.message[:500])
         if not finished:
             raise broke_off()
 

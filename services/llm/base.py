@@ -2,13 +2,14 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from typing import Any, Literal, NamedTuple, Protocol
 
 import httpx2
 import msgspec
 
 Kind = Literal["text", "reasoning"]
+CLOSE_S = 2.0
 
 
 class Turn(NamedTuple):
@@ -138,6 +139,15 @@ async def server_sent(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
         yield rest[5:].strip()
 
 
+async def close(deltas: AsyncIterator[Any]) -> None:
+    """End a provider's stream, also when its connection does not care to end."""
+    end = getattr(deltas, "aclose", None)
+    if end is not None:
+        with contextlib.suppress(Exception):
+            async with asyncio.timeout(CLOSE_S):
+                await end()
+
+
 # After its last word a provider ends the response at once; only what was read to its end leaves its connection to the
 # next answer, and a new one costs a handshake before the first token.
 END_S = 0.25
@@ -148,7 +158,7 @@ KEPT = httpx2.Limits(max_connections=1000, max_keepalive_connections=100, keepal
 async def events(
     post: Callable[..., Any], stream_cls: type, path: str, body: dict[str, Any], decode: Callable[[bytes], Any],
     errors: "VendorErrors",
-) -> AsyncIterator[Any]:  # fmt: skip
+) -> AsyncGenerator[Any, None]:  # fmt: skip
     """Decoded events of one streaming call, None after the last, the vendor's exceptions turned into ProviderError.
 
     post, stream_cls: of an SDK's client. The body is encoded here: the SDKs walk through every argument by its

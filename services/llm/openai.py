@@ -1,6 +1,7 @@
 """OpenAI's chat completions, and every server that speaks them (`OPENAI_BASE_URL`: Ollama, vLLM, llama.cpp...)."""
 
 from collections.abc import AsyncIterator
+from contextlib import aclosing
 from typing import Any
 
 import httpx2
@@ -63,21 +64,22 @@ class OpenAI:
             body["temperature"] = request.temperature
         finished = False
         called = events(self._client.post, openai.AsyncStream[object], "/chat/completions", body, self._decode, ERRORS)
-        async for chunk in called:
-            if chunk is None:
-                finished = True
-                break
-            if chunk.error is not None:
-                raise ProviderError("The model's provider reported a fault.", detail=str(chunk.error)[:500])
-            for choice in chunk.choices[:1]:
-                delta = choice.delta
-                if thought := delta.reasoning_content or delta.reasoning:
-                    yield Delta("reasoning", thought)
-                if delta.content:
-                    yield Delta("text", delta.content)
-                finished = finished or choice.finish_reason is not None
-            if chunk.usage is not None:
-                yield Spent(chunk.usage.prompt_tokens, chunk.usage.completion_tokens)
+        async with aclosing(called):
+            async for chunk in called:
+                if chunk is None:
+                    finished = True
+                    break
+                if chunk.error is not None:
+                    raise ProviderError("The model's provider reported a fault.", detail=str(chunk.error)[:500])
+                for choice in chunk.choices[:1]:
+                    delta = choice.delta
+                    if thought := delta.reasoning_content or delta.reasoning:
+                        yield Delta("reasoning", thought)
+                    if delta.content:
+                        yield Delta("text", delta.content)
+                    finished = finished or choice.finish_reason is not None
+                if chunk.usage is not None:
+                    yield Spent(chunk.usage.prompt_tokens, chunk.usage.completion_tokens)
         if not finished:
             raise broke_off()
 

@@ -4,6 +4,7 @@ A hint that makes a room list live; `GET /rooms` is the truth.
 """
 
 import asyncio
+import time
 from collections.abc import Callable, Iterator
 
 import msgspec
@@ -37,6 +38,7 @@ class Activities:
         self._moved: dict[str, tuple[int, str]] = {}  # room -> last seq, lower-case text of whom it mentions
         self._own: dict[str, tuple[int, str]] = {}  # of these, what was committed here
         self._telling = False
+        self._due = 0.0  # when this pod's own may be told again
 
     def note(self, room_id: str, last_seq: int, text: str) -> None:
         """A message was committed in the room."""
@@ -58,19 +60,21 @@ class Activities:
             self._tasks.spawn(self._tell(), "activity")
 
     async def _tell(self) -> None:
-        told = 0
         try:
             while self._moved:
-                await asyncio.sleep(min(MOST_S, max(EVERY_S, told / TOLD_PER_S)))
-                moved, self._moved = self._moved, {}
+                await asyncio.sleep(EVERY_S)
                 own, self._own = self._own, {}
                 if own:
                     self._announce(encode([(room_id, *what) for room_id, what in own.items()]).decode())
+                if time.monotonic() < self._due:
+                    continue
+                moved, self._moved = self._moved, {}
                 told = 0
                 for told, (deliver, event) in enumerate(self._events(moved), 1):
                     deliver(event)
                     if told % CHUNK == 0:
                         await asyncio.sleep(PAUSE_S)
+                self._due = time.monotonic() + min(MOST_S, told / TOLD_PER_S)
         finally:
             self._telling = False
 

@@ -25,7 +25,7 @@ class Client:
         return [{room["roomId"]: room["mentioned"] for room in json.loads(event.data)["rooms"]} for event in self.heard]
 
 
-async def world(*clients):
+async def world(*clients, announce=lambda words: None):
     async def rooms_of(user_id):
         return ["a", "b", "c"]
 
@@ -33,7 +33,7 @@ async def world(*clients):
     for client in clients:
         if registry.add(client):
             await registry.load_rooms(client.user_id)
-    return Activities(registry, Tasks(), lambda words: None)
+    return Activities(registry, Tasks(), announce)
 
 
 async def test_all_who_have_joined_the_same_rooms_are_told_in_one_event(monkeypatch):
@@ -65,3 +65,15 @@ async def test_many_are_told_less_often_and_nothing_is_forgotten(monkeypatch):
     for client in clients:
         seen = [json.loads(event.data)["rooms"][0]["lastSeq"] for event in client.heard]
         assert seen == sorted(seen) and seen[-1] == 39 and 2 <= len(seen) <= 4
+
+
+async def test_other_pods_are_told_each_time_however_many_are_told_here(monkeypatch):
+    monkeypatch.setattr(activity, "EVERY_S", 0.02)
+    monkeypatch.setattr(activity, "TOLD_PER_S", 10)
+    announced = []
+    client, *_ = clients = [Client(f"u{n}") for n in range(50)]
+    activities = await world(*clients, announce=announced.append)
+    for n in range(1, 10):
+        activities.note("a", n, "hi")
+        await asyncio.sleep(0.05)
+    assert len(announced) == 9 and len(client.heard) == 1
