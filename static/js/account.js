@@ -12,7 +12,8 @@ import { say } from "./i18n.js";
 
 const PARTS = { me: mePart, devices: devicesPart, keys: keysPart, usage: usagePart, data: dataPart };
 
-/** actions: me, renamed(name), leaving(yes) before the account goes, and when it stays after all. */
+/** actions: me, renamed(name), leaving(yes) before the account goes, and when it stays after all,
+ * left() once it is gone. */
 export function showAccount(actions) {
   if (document.querySelector(".account")) return;
   const body = make("div", { class: "account__body" });

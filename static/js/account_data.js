@@ -7,7 +7,7 @@ import { make, smallIcon } from "./dom.js";
 import { labelled, onSubmit, saidLine } from "./fields.js";
 import { say } from "./i18n.js";
 
-export function dataPart({ leaving }) {
+export function dataPart(actions) {
   return make(
     "div",
     { class: "panel__part" },
@@ -19,7 +19,7 @@ export function dataPart({ leaving }) {
       "data.delete",
       make(
         "button",
-        { type: "button", class: "button button--fault", onclick: () => askToDelete(leaving) },
+        { type: "button", class: "button button--fault", onclick: () => askToDelete(actions) },
         smallIcon("trash"),
         say("data.delete"),
       ),
@@ -37,7 +37,7 @@ function part(what, button) {
   );
 }
 
-function askToDelete(leaving) {
+function askToDelete({ leaving, left }) {
   const said = saidLine();
   const password = passwordField("password", "current-password");
   const form = make(
@@ -62,6 +62,7 @@ function askToDelete(leaving) {
       leaving(false);
       throw error;
     }
+    await left();
     location.assign("/login");
   });
   const dialog = make("dialog", { class: "dialog", "aria-label": say("data.deleteAsk") }, form);

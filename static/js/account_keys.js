@@ -5,7 +5,7 @@ import { api } from "./api.js";
 import { copyWith } from "./clipboard.js";
 import { confirm } from "./dialogs.js";
 import { make, smallIcon, tool } from "./dom.js";
-import { labelled, onSubmit, saidLine, select } from "./fields.js";
+import { copyField, labelled, onSubmit, saidLine, select } from "./fields.js";
 import { say, words } from "./i18n.js";
 
 const DAYS = [30, 90, 365];
@@ -50,13 +50,6 @@ function makeForm(fresh, list) {
 
 function shownOnce(key) {
   const label = make("span", {}, say("message.copy"));
-  const field = make("input", {
-    class: "input",
-    readonly: true,
-    value: key,
-    "aria-label": say("apiKeys.new"),
-    onfocus: () => field.select(),
-  });
   const copy = make(
     "button",
     { type: "button", class: "button", onclick: () => copyWith(key, label) },
@@ -65,7 +58,7 @@ function shownOnce(key) {
   );
   return [
     make("p", { class: "account__once" }, say("apiKeys.once")),
-    make("div", { class: "copyline" }, field, copy),
+    make("div", { class: "copyline" }, copyField(key, say("apiKeys.new")), copy),
   ];
 }
 

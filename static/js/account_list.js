@@ -2,6 +2,7 @@
 
 import { api } from "./api.js";
 import { laying, make, smallIcon } from "./dom.js";
+import { trying } from "./fields.js";
 import { say, words } from "./i18n.js";
 
 export class OwnList {
@@ -34,13 +35,10 @@ export class OwnList {
   }
 
   async #end(item, text) {
-    this.#said.say("");
-    try {
+    await trying(this.#said, async () => {
       await api.delete(`${this.#path}/${item.id}`);
       this.#said.say(text);
-    } catch (error) {
-      this.#said.fault(words.error(error));
-    }
+    });
     const hadFocus = this.node.contains(document.activeElement);
     await this.fill();
     if (hadFocus) this.node.focus();

@@ -33,6 +33,25 @@ export function saidLine() {
   return { node, say: (text) => show(text, false), fault: (text) => show(text, true) };
 }
 
+/** Runs `work`; what goes wrong is told in `said`. Returns whether it went well. */
+export async function trying(said, work) {
+  said.say("");
+  try {
+    await work();
+    return true;
+  } catch (error) {
+    said.fault(words.error(error));
+    return false;
+  }
+}
+
+/** A text to take along: marked as a whole when one comes to it. */
+export function copyField(value, label) {
+  const field = make("input", { class: "input", readonly: true, value, "aria-label": label });
+  field.addEventListener("focus", () => field.select());
+  return field;
+}
+
 let numbered = 0;
 
 /** A field under its label, with a line beneath it for a hint or for what is wrong with it. */

@@ -8,6 +8,7 @@ export class Keep {
   #userId;
   #opening;
   #n = 0;
+  #isOver = false;
 
   constructor(userId, factory = globalThis.indexedDB) {
     this.#userId = userId;
@@ -39,9 +40,10 @@ export class Keep {
     );
   }
 
-  /** Nothing of this user stays in this browser. */
+  /** Nothing of this user stays in this browser, and nothing more is kept: the page that leaves would keep its draft. */
   async forget() {
-    for (const name of ["sends", "drafts"]) await this.#write(name, (rows) => rows.delete(this.#mine()));
+    this.#isOver = true;
+    for (const name of ["sends", "drafts"]) await this.#change(name, (rows) => rows.delete(this.#mine()));
   }
 
   async #all(name) {
@@ -54,7 +56,11 @@ export class Keep {
     });
   }
 
-  async #write(name, work) {
+  #write(name, work) {
+    return this.#isOver ? Promise.resolve() : this.#change(name, work);
+  }
+
+  async #change(name, work) {
     const base = await this.#opening;
     if (!base) return;
     await new Promise((resolve) => {

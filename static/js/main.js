@@ -102,7 +102,7 @@ function selectedIn(message) {
 async function account() {
   try {
     const { showAccount } = await import("./account.js");
-    showAccount({ me, renamed, leaving: (yes) => (isLeaving = yes) });
+    showAccount({ me, renamed, leaving: (yes) => (isLeaving = yes), left: () => keep.forget() });
   } catch {
     fault({ code: "network" });
   }
@@ -129,17 +129,17 @@ async function newChat() {
 }
 
 async function signOut() {
-  const unsent = store.waiting().length;
+  const { unsent } = outbox;
   const text = say("signOutUnsent", { n: unsent });
   if (unsent && !(await confirm({ title: say("signOutTitle"), text, yes: say("signOut") }))) return undefined;
   isLeaving = true;
   try {
     await api.post("/auth/logout");
-    await keep.forget();
   } catch (error) {
     isLeaving = error.status === 401;
     if (!isLeaving) return fault(error);
   }
+  await keep.forget();
   return location.assign("/login");
 }
 

@@ -12,6 +12,11 @@ export class Outbox {
     store.on(({ kind, roomId }) => roomId && kind !== "stream" && kind !== "people" && this.#compare(roomId));
   }
 
+  /** How many sends the server does not have: those that wait, and those that it refused. */
+  get unsent() {
+    return [...this.#kept.values()].filter(({ state }) => state !== "sent").length;
+  }
+
   /** sends: as keep.js loads them. */
   restore(sends) {
     for (const { roomId, clientId, text, replyTo, at, state, error } of sends) {

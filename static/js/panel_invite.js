@@ -2,8 +2,8 @@
 
 import { api } from "./api.js";
 import { make, smallIcon, stamp } from "./dom.js";
-import { choice } from "./fields.js";
-import { say, words } from "./i18n.js";
+import { choice, trying } from "./fields.js";
+import { say } from "./i18n.js";
 import { Links } from "./panel_links.js";
 
 const SEARCH_AFTER_MS = 250;
@@ -70,7 +70,7 @@ export class Inviting {
   }
 
   async #look(query) {
-    await this.#try(async () => {
+    await trying(this.#said, async () => {
       const { items } = await api.get(`/users?q=${encodeURIComponent(query)}&limit=8`);
       const { members } = this.#store.conversation(this.#roomId);
       const rows = items
@@ -86,7 +86,7 @@ export class Inviting {
     const row = make("li", {}, stamp(name, id, { size: "small" }), make("b", {}, name));
     const invite = async () => {
       const body = { userId: id, role: this.#role };
-      if (!(await this.#try(() => api.post(`/rooms/${this.#roomId}/members`, body)))) return;
+      if (!(await trying(this.#said, () => api.post(`/rooms/${this.#roomId}/members`, body)))) return;
       row.lastElementChild.replaceWith(already());
       row.lastElementChild.focus();
     };
@@ -96,16 +96,5 @@ export class Inviting {
         : make("button", { type: "button", class: "button button--small push", onclick: invite }, say("people.invite")),
     );
     return row;
-  }
-
-  async #try(work) {
-    this.#said.say("");
-    try {
-      await work();
-      return true;
-    } catch (error) {
-      this.#said.fault(words.error(error));
-      return false;
-    }
   }
 }

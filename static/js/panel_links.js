@@ -4,6 +4,7 @@ import { api } from "./api.js";
 import { copyText } from "./clipboard.js";
 import { toast } from "./dialogs.js";
 import { make, smallIcon, tool } from "./dom.js";
+import { copyField, trying } from "./fields.js";
 import { say, words } from "./i18n.js";
 
 export class Links {
@@ -34,14 +35,14 @@ export class Links {
   }
 
   #fill() {
-    return this.#try(async () => {
+    return trying(this.#said, async () => {
       const links = await api.all(this.#path);
       this.#list.replaceChildren(...links.map((link) => this.#row(link)));
     });
   }
 
   #make() {
-    return this.#try(async () => {
+    return trying(this.#said, async () => {
       const row = this.#row(await api.post(this.#path, { role: this.#role() }));
       this.#list.prepend(row);
       row.querySelector("input").focus();
@@ -49,13 +50,6 @@ export class Links {
   }
 
   #row({ code, url, role, uses, maxUses, expiresAt }) {
-    const field = make("input", {
-      class: "input",
-      readonly: true,
-      value: url,
-      "aria-label": say("people.link"),
-      onfocus: () => field.select(),
-    });
     const copy = async () => {
       await copyText(url);
       toast(say("message.copied"));
@@ -67,7 +61,7 @@ export class Links {
       make(
         "span",
         { class: "copyline" },
-        field,
+        copyField(url, say("people.link")),
         tool("copy", say("message.link"), copy),
         tool("trash", say("people.endLink"), () => this.#end(code, row)),
       ),
@@ -77,21 +71,12 @@ export class Links {
   }
 
   #end(code, row) {
-    return this.#try(async () => {
+    return trying(this.#said, async () => {
       await api.delete(`${this.#path}/${encodeURIComponent(code)}`);
       this.#said.say(say("people.linkEnded"));
       const hadFocus = row.contains(document.activeElement);
       row.remove();
       if (hadFocus) this.#list.focus();
     });
-  }
-
-  async #try(work) {
-    this.#said.say("");
-    try {
-      await work();
-    } catch (error) {
-      this.#said.fault(words.error(error));
-    }
   }
 }

@@ -3,8 +3,8 @@
 import { api } from "./api.js";
 import { confirm } from "./dialogs.js";
 import { make, stamp, tool } from "./dom.js";
-import { saidLine, select } from "./fields.js";
-import { say, words } from "./i18n.js";
+import { saidLine, select, trying } from "./fields.js";
+import { say } from "./i18n.js";
 import { Inviting } from "./panel_invite.js";
 
 const ROLES = ["owner", "member", "reader"];
@@ -104,7 +104,7 @@ export class PeoplePart {
       return;
     }
     this.#turn = this.#turn.then(() =>
-      this.#try(async () => {
+      trying(this.#said, async () => {
         this.#took(await api.patch(`/rooms/${this.#roomId}/members/${userId}`, { role }));
         this.#said.say(say("people.roleSet", { name, role: say(`people.${role}`) }));
       }),
@@ -121,21 +121,10 @@ export class PeoplePart {
   async #remove(userId, name) {
     const title = say("people.removeTitle", { name });
     if (!(await confirm({ title, text: say("people.removeText"), yes: say("people.removeYes") }))) return;
-    await this.#try(async () => {
+    await trying(this.#said, async () => {
       await api.delete(`/rooms/${this.#roomId}/members/${userId}`);
       this.#said.say(say("people.removed", { name }));
     });
-  }
-
-  async #try(work) {
-    this.#said.say("");
-    try {
-      await work();
-      return true;
-    } catch (error) {
-      this.#said.fault(words.error(error));
-      return false;
-    }
   }
 }
 

@@ -3,8 +3,8 @@
 import { api } from "./api.js";
 import { confirm } from "./dialogs.js";
 import { make, smallIcon } from "./dom.js";
-import { saidLine } from "./fields.js";
-import { say, words } from "./i18n.js";
+import { saidLine, trying } from "./fields.js";
+import { say } from "./i18n.js";
 
 export class RoomPart {
   #store;
@@ -37,7 +37,7 @@ export class RoomPart {
     });
     const save = async (event) => {
       event.preventDefault();
-      await this.#try(async () => {
+      await trying(this.#said, async () => {
         this.#store.roomChanged(await api.patch(`/rooms/${this.#room.id}`, { name: field.value.trim() }));
         this.#said.say(say("panel.saved"));
       });
@@ -97,14 +97,6 @@ export class RoomPart {
       text: say(`roomPart.${what}Text`),
       yes: say(`roomPart.${what}`),
     });
-    if (yes) await this.#try(() => api.delete(path)); // the room's `removed` event does the rest
-  }
-
-  async #try(work) {
-    try {
-      await work();
-    } catch (error) {
-      this.#said.fault(words.error(error));
-    }
+    if (yes) await trying(this.#said, () => api.delete(path)); // the room's `removed` event does the rest
   }
 }

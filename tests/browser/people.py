@@ -142,6 +142,12 @@ class Person:
     def connected(self, limit_s: float = 10) -> None:
         expect(self.page.locator("html[data-net=open]")).to_be_attached(timeout=limit_s * 1000)
 
+    def cut_off(self) -> None:
+        """Without network, and the page knows; `context.set_offline(False)` brings it back."""
+        self.context.set_offline(True)
+        lost = "html[data-net=offline], html[data-net=connecting], html[data-net=waiting]"
+        expect(self.page.locator(lost)).to_be_attached()
+
     @property
     def field(self) -> Locator:
         return self.page.locator("#text")

@@ -15,11 +15,13 @@ window.Notification = class { constructor(title, options) { Object.assign(this, 
 AWAY = """Object.defineProperty(document, "hasFocus", { value: () => false, configurable: true }); dispatchEvent(new Event("blur"));"""
 BACK = """Object.defineProperty(document, "hasFocus", { value: () => true }); dispatchEvent(new Event("focus"));"""
 
-DRAFTS = """new Promise((resolve) => {
+# How many sends and drafts this browser keeps.
+KEPT = """new Promise((resolve) => {
     const asked = indexedDB.open("maru");
     asked.onsuccess = () => {
-        const rows = asked.result.transaction(["drafts"]).objectStore("drafts").getAll();
-        rows.onsuccess = () => resolve(rows.result.length);
+        const turn = asked.result.transaction(["sends", "drafts"]);
+        const rows = ["sends", "drafts"].map((name) => turn.objectStore(name).getAll());
+        turn.oncomplete = () => resolve(rows.reduce((count, { result }) => count + result.length, 0));
     };
 })"""
 
@@ -129,8 +131,7 @@ def test_sends_without_network_survive_the_page_and_go_out_once(people: People) 
     room_id = minjun.room(sofia)
     sofia.enter(room_id)
     minjun.enter(room_id)
-    minjun.context.set_offline(True)
-    expect(minjun.page.locator("html:not([data-net=open])")).to_be_attached()
+    minjun.cut_off()
     for text in ("하나", "둘", "셋"):
         minjun.write(text)
     expect(minjun.page.locator(".message--pending")).to_have_count(3)
@@ -153,14 +154,27 @@ def test_sends_without_network_survive_the_page_and_go_out_once(people: People) 
 def test_signing_out_with_unsent_words_asks_first_and_leaves_nothing_behind(people: People) -> None:
     person = people.person()
     room_id = person.room()
+
+    def never_sends(socket) -> None:  # type: ignore[no-untyped-def]
+        server = socket.connect_to_server()
+        socket.on_message(lambda frame: None if '"send"' in frame else server.send(frame))
+
+    person.page.route_web_socket("**/ws", never_sends)
     person.enter(room_id)
-    person.page.route_web_socket("**/ws", lambda socket: socket.close())
-    person.page.evaluate("document.documentElement.dataset.net")
-    person.field.press_sequentially("초안")
-    person.page.wait_for_timeout(500)
-    person.page.get_by_role("button", name="나가기").click()
+    person.write("못 보낸 말")
+    expect(person.page.locator(".message--pending")).to_have_count(1)
+    leave, ask = person.page.get_by_role("button", name="나가기"), person.page.get_by_role("dialog")
+    leave.first.click()
+    expect(ask).to_contain_text("아직 보내지 못한 메시지 1개가 있어요")
+    ask.get_by_role("button", name="그만두기").click()
+    expect(ask).to_have_count(0)
+    expect(person.page.locator(".message--pending")).to_have_count(1)
+    assert person.page.evaluate(KEPT) == 1
+    leave.first.click()
+    person.field.evaluate("(field) => { field.value = '초안'; field.dispatchEvent(new InputEvent('input')); }")
+    ask.get_by_role("button", name="나가기").click()
     person.page.wait_for_url("**/login")
-    assert person.page.evaluate(DRAFTS) == 0
+    assert person.page.evaluate(KEPT) == 0
 
 
 def test_who_has_read_is_shown_under_the_last_read_message(people: People) -> None:

@@ -50,10 +50,7 @@ def test_a_send_without_network_goes_out_once(people: People) -> None:
     room_id = minjun.room(sofia)
     minjun.enter(room_id)
     sofia.enter(room_id)
-    minjun.context.set_offline(True)
-    expect(
-        minjun.page.locator("html[data-net=offline], html[data-net=connecting], html[data-net=waiting]")
-    ).to_be_attached()
+    minjun.cut_off()
     minjun.write("지하철에서 쓴 말")
     minjun.write("또 한마디")
     expect(minjun.page.locator(".message--pending")).to_have_count(2)

@@ -60,6 +60,14 @@ test("a refused send is kept with its reason, and a dropped one is not", () => {
   assert.deepEqual(disk.states, {});
 });
 
+test("what the server does not have is counted, whether it waits or was refused", () => {
+  const { store, outbox } = ready();
+  for (const clientId of ["a", "b", "c"]) store.send("r", draft(clientId));
+  store.failed("r", "a", { code: "room.read_only" });
+  store.sent("r", "b", "m-b");
+  assert.equal(outbox.unsent, 2);
+});
+
 test("what a room had waiting goes with the room", () => {
   const { store, disk } = ready();
   store.send("r", draft("a"));
