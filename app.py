@@ -23,6 +23,7 @@ from config.logs import configure_logs
 from config.settings import Settings, SettingsError, load_settings
 from handlers.api.base import NotFoundHandler
 from handlers.dispatch import Dispatcher
+from handlers.observed import measured
 from handlers.routes import all_routes
 from models.database import DatabaseUnavailable
 from models.embedded import EmbeddedError, EmbeddedPostgres
@@ -41,7 +42,7 @@ def make_app(services: Services) -> Application:
         all_routes(services, Dispatcher(services)),
         default_handler_class=NotFoundHandler,
         websocket_max_message_size=4 * limit if limit else 1 << 30,
-        log_function=lambda handler: None,
+        log_function=measured(services.counts),
         compress_response=True,
     )
 

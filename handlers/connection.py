@@ -96,6 +96,10 @@ class Connection:
     def user_id(self) -> str:
         return self.identity.user_id
 
+    @property
+    def unsent(self) -> int:
+        return self.wire.unsent
+
     # -- what it is told
 
     def deliver(self, event: Event) -> None:
@@ -204,6 +208,7 @@ class Connection:
         if self._bad is None:
             self._bad = Window(limit, 10)
         if self._bad.wait_s("") > 0:
+            self._services.counts.limits["frames"] += 1
             self.end(protocol.ABUSE, "too many malformed frames")
             return True
         self._bad.take("")

@@ -87,6 +87,7 @@ class Dispatcher:
         room_id, after = room_id_of(command.room_id), or_none(command.after)
         limit = services.settings.max_rooms_per_connection
         if limit and room_id not in connection.joined and len(connection.joined) >= limit:
+            services.counts.limits["rooms"] += 1
             raise Limited("limit.rooms", f"A connection reads at most {limit} rooms. Leave one first.")
 
         async def read() -> Snapshot:

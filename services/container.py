@@ -194,6 +194,9 @@ async def open_services(settings: Settings, *, work: bool = True) -> AsyncIterat
         access = AccessWatch(db, accounts, registry, rooms.announce)
         await access.start()
         messages.on_batch = counts.batch
+        db.on_wait = counts.database_wait_s.observe
+        access.on_revoked = counts.revocation_s.observe
+        previews.on_spent = counts.spent
 
         def said(room_id: str) -> None:
             indexer.changed(room_id)
@@ -234,6 +237,7 @@ async def open_services(settings: Settings, *, work: bool = True) -> AsyncIterat
             tasks.forever(indexer.step, "indexer")
             tasks.forever(vectors.step, "vectors")
             tasks.forever(sockets.step, "sockets")
+            tasks.forever(counts.feel, "loop delay")
             if shared is not None:
                 tasks.forever(elsewhere.step, "elsewhere")
                 stack.push_async_callback(elsewhere.leave)

@@ -43,7 +43,10 @@ class Observer:
     def retrieved(self, seconds: float) -> None: ...
     def first_token(self, ours_s: float, provider_s: float) -> None: ...
     def retried(self, provider: str) -> None: ...
-    def ended(self, status: str, provider: str, seconds: float, input_tokens: int, output_tokens: int) -> None: ...
+    def provider_failed(self, provider: str, kind: str) -> None: ...
+    def broke(self) -> None: ...
+    def spent(self, provider: str, model: str, input_tokens: int, output_tokens: int) -> None: ...
+    def ended(self, status: str, provider: str, seconds: float) -> None: ...
 
 
 class Answer:
@@ -274,6 +277,7 @@ class Generation:
             log.warning("answer failed", extra={"kind": failure.code, "error": str(failure)[:300]})
         except Exception as failure:
             status, error = "failed", ProviderError("Something went wrong here. Try again.", code="internal")
+            self.observer.broke()
             log.error("answer failed", exc_info=failure)
         self._keep_context(answer)
         try:
@@ -283,10 +287,7 @@ class Generation:
             self._running.pop(answer.row.id, None)
             self._bus.ended(answer.row.room_id, answer.row.id)
             self.nudge()
-            self.observer.ended(
-                status, answer.provider or "none", time.monotonic() - began,
-                answer.input_tokens or 0, answer.output_tokens or 0,
-            )  # fmt: skip
+            self.observer.ended(status, answer.provider or "none", time.monotonic() - began)
 
     async def _make(self, answer: Answer, question: MessageRow, began: float) -> None:
         await self._stream(answer, await self._plan(answer, question), began)
@@ -339,6 +340,7 @@ class Generation:
                     await self._stream_once(answer, choice, request._replace(model=choice.model), began)
                     return
                 except ProviderError as error:
+                    self.observer.provider_failed(choice.provider.name, error.kind)
                     last = error
                     if answer.begun:
                         raise
@@ -379,13 +381,14 @@ class Generation:
         finally:
             await close(deltas)
         if not answer.begun:
-            raise ProviderError("The model gave an empty answer.", detail="no content")
+            raise ProviderError("The model gave an empty answer.", detail="no content", kind="broken")
 
     async def _finish(
         self, answer: Answer, status: str, error: ProviderError | None, question: MessageRow | None
     ) -> None:
         """Write the end; try as long as the lease may hold, since the text is only here."""
         ending = answer.ending(status, error)
+        self.observer.spent(ending.provider, ending.model, ending.input_tokens, ending.output_tokens)
         deadline = time.monotonic() + FINISH_TRIES_S
         while True:
             try:
@@ -451,7 +454,9 @@ class Generation:
 
 def _timed_out(begun: bool) -> ProviderError:
     text = "The model fell silent in the middle of its answer." if begun else "The model did not answer in time."
-    return ProviderError(text + " Try again.", code="generation.timeout", retryable=not begun, detail="timeout")
+    return ProviderError(
+        text + " Try again.", code="generation.timeout", retryable=not begun, detail="timeout", kind="timeout"
+    )
 
 
 def _context_of(bot: dict[str, Any]) -> int:

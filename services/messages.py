@@ -8,6 +8,7 @@ import asyncio
 import logging
 import re
 import time
+from collections import Counter
 from collections.abc import Callable
 from datetime import datetime
 from functools import lru_cache, partial
@@ -145,6 +146,8 @@ class Messages:
         self._tasks = tasks
         self._named = named
         self._sends = Limit("sends", settings.sends_per_10s, 10, shared)
+        self.limits = [self._sends]
+        self.sends: Counter[str] = Counter()  # by result
         self._queue: list[tuple[NewMessage, asyncio.Future[Appended]]] = []
         self._committing = False
         self._direct = Direct(db, {**messages.PREPARED, **generations.PREPARED})
@@ -173,14 +176,18 @@ class Messages:
         taken = await self._sends.take(who.user_id)
         if taken.wait_s:
             if client_id is not None and (sent := await self._sent_before(who, room_id, client_id)):
+                self.sends["duplicate"] += 1
                 return sent
+            self.sends["limited"] += 1
             raise limited(taken.wait_s, "You are sending too fast. Wait a moment.")
         new = NewMessage(room_id, who.user_id, text, client_id or SERVER_MADE + new_id(), reply_to)
         try:
             done = await self._append(new)
         except BaseException:
+            self.sends["failed"] += 1
             self._sends.give_back(who.user_id, taken)
             raise
+        self.sends["refused" if done.refused is not None else "duplicate" if done.duplicate else "committed"] += 1
         if done.refused is not None or done.duplicate:
             self._sends.give_back(who.user_id, taken)
         if done.refused == "room.read_only":

@@ -1,6 +1,7 @@
 """What a room's bot would answer with other settings: for its owner alone, kept nowhere but in the count of tokens."""
 
 import asyncio
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
@@ -75,6 +76,8 @@ class Previews:
         self._models = models
         self._retrieval = retrieval
         self._asks = Limit("previews", PER_MINUTE if settings.sends_per_10s else 0, 60, shared)
+        self.limits = [self._asks]
+        self.on_spent: Callable[[str, str, int, int], None] = lambda provider, model, given, told: None
 
     async def ask(self, who: Identity, room_id: str, patch: dict[str, Any], text: str) -> Preview:
         """The answer to `text` if it were said now and the bot's settings were changed by `patch`.
@@ -117,6 +120,7 @@ class Previews:
             await close(deltas)
             if heard.has_cost:  # also when it broke off
                 spent = (choice.provider.name, choice.model, *heard.spent)
+                self.on_spent(*spent[:4])
                 await self._db.run(generations.spend, who.user_id, room_id, *spent)
         if not heard.text:
             raise ProviderError("The model gave an empty answer.")
