@@ -27,6 +27,7 @@ from handlers.observed import measured
 from handlers.routes import all_routes
 from models.database import DatabaseUnavailable
 from models.embedded import EmbeddedError, EmbeddedPostgres
+from services import stacks, tracing
 from services.container import Services, open_services, with_database
 
 log = logging.getLogger("maru")
@@ -92,6 +93,7 @@ async def run(settings: Settings, listening: list[socket], embedded: EmbeddedPos
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, ask_to_stop)
 
+    stacks.listen(loop)
     async with open_services(settings) as services:
         if embedded is not None:
             services.tasks.spawn(watch_embedded(embedded), "embedded postgres")
@@ -134,7 +136,12 @@ def main() -> int:
     except SettingsError as error:
         print(error, file=sys.stderr)
         return 2
-    configure_logs(settings.log_level)
+    configure_logs(settings.log_level, settings.secrets)
+    try:
+        tracing.check(settings)
+    except tracing.TracingUnavailable as error:
+        print(error, file=sys.stderr)
+        return 2
     raise_file_limit()
     # What start-up made stays; a full collection over all connections would hold up every message for tens of ms.
     gc.collect()

@@ -7,6 +7,7 @@ from typing import Any
 
 from msgspec import UNSET
 
+from config.logs import room_of
 from handlers import protocol
 from handlers.connection import Connection
 from handlers.protocol import (
@@ -46,7 +47,9 @@ def room_id_of(text: str) -> str:
     """The id in Postgres's spelling; what is no UUID names no room."""
     if not is_uuid(text):
         raise room_not_found()
-    return text.lower()
+    room_id = text.lower()
+    room_of.set(room_id)
+    return room_id
 
 
 def message_id_of(text: str) -> str:

@@ -21,6 +21,7 @@ from models.database import Database, DatabaseUnavailable
 from models.embedded import EmbeddedPostgres, running_url
 from services.access import AccessWatch
 from services.accounts import Accounts
+from services.faults import Faults
 from services.generation import Generation
 from services.indexer import Indexer
 from services.llm.registry import Models
@@ -28,7 +29,7 @@ from services.messages import Messages
 from services.metrics import Counts
 from services.previews import Previews
 from services.realtime.activity import Activities
-from services.realtime.bus import Bus, MemoryBus
+from services.realtime.bus import Bus, Listener, MemoryBus
 from services.realtime.elsewhere import Elsewhere
 from services.realtime.hub import Hub
 from services.realtime.presence import Presences
@@ -41,6 +42,7 @@ from services.search import Search
 from services.source import Rows
 from services.tasks import Tasks
 from services.tokens import Tokens
+from services.tracing import open_tracing
 from services.vectors import Vectors
 
 log = logging.getLogger("maru")
@@ -137,6 +139,7 @@ async def open_services(settings: Settings, *, work: bool = True) -> AsyncIterat
         stack.callback(db.close)
         await migrate(db)
         counts = Counts()
+        traced = await stack.enter_async_context(open_tracing(settings))
 
         # 2. Who is who.
         secret = settings.jwt_secret.get_secret_value() if settings.jwt_secret else ""
@@ -197,6 +200,7 @@ async def open_services(settings: Settings, *, work: bool = True) -> AsyncIterat
         db.on_wait = counts.database_wait_s.observe
         access.on_revoked = counts.revocation_s.observe
         previews.on_spent = counts.spent
+        counts.on_internal = Faults(db, tasks).note
 
         def said(room_id: str) -> None:
             indexer.changed(room_id)
@@ -223,7 +227,12 @@ async def open_services(settings: Settings, *, work: bool = True) -> AsyncIterat
             access.nudge()
             generation.nudge()
 
-        bus.listen(hub.publish_local, nudged, joined)
+        heard: Listener = hub.publish_local
+        if traced is not None:
+            messages.tracing = generation.tracing = traced
+            heard = traced.hearing(heard, lambda: hub.delivered)
+            bus.publish = traced.publishing(bus)  # type: ignore[method-assign,assignment]
+        bus.listen(heard, nudged, joined)
         if isinstance(bus, RedisBus):
             await bus.open()
 

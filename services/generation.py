@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Any
 from uuid import uuid4
 
+from config.logs import room_of
 from config.settings import Settings
 from models import errors, generations, rooms
 from models.database import Database, DatabaseUnavailable, Sql
@@ -26,6 +27,7 @@ from services.realtime.bus import Bus
 from services.realtime.events import Bot, Event, Stream
 from services.retrieval import Retrieval, Source
 from services.tasks import Tasks
+from services.tracing import Answering, Tracing, part
 
 log = logging.getLogger("maru.generation")
 
@@ -69,6 +71,7 @@ class Answer:
         self.prompt: prompts.Prompt | None = None
         self.sources: list[Source] = []
         self.context_kept = False
+        self.trace: Answering | None = None
         self.input_tokens: int | None = None
         self.output_tokens: int | None = None
         self.stopped_by: str | None = None
@@ -190,6 +193,7 @@ class Generation:
         self._named = named
         self.observer = observer or Observer()
         self.on_changed: Callable[[str], None] = lambda room_id: None
+        self.tracing: Tracing | None = None
         self.owner = str(uuid4())
         self._running: dict[str, Answer] = {}
         self._nudged = asyncio.Event()
@@ -228,11 +232,12 @@ class Generation:
 
     async def _claim(self, message_id: str, room_id: str) -> None:
         lease_s, per_user = self._settings.lease_s, self._settings.max_answers_per_user
+        since_ns = time.time_ns()
         job = await self._db.run_bare(
             generations.claim, message_id, room_id, self.owner, lease_s, per_user, _context_of
         )
         if job is not None:
-            self.begin(job)
+            self.begin(job, since_ns)
 
     def claimer(self) -> Claimer | None:
         """This worker, while it has room for one more."""
@@ -241,9 +246,12 @@ class Generation:
         settings = self._settings
         return Claimer(self.owner, settings.lease_s, settings.max_answers_per_user, _context_of)
 
-    def begin(self, job: Job) -> None:
-        """Make an answer that was claimed for this worker."""
+    def begin(self, job: Job, since_ns: int | None = None) -> None:
+        """Make an answer that was claimed for this worker. since_ns: None when its question's commit claimed it."""
         answer = Answer(job, self.owner, self._bus, self._settings.piece_ms / 1000)
+        if self.tracing is not None:
+            row = job.message
+            answer.trace = self.tracing.answer(row.room_id, row.id, row.reply_to, row.attempt or 1, since_ns)
         self._running[job.message.id] = answer
         answer.task = self._tasks.spawn(self._run(answer), "answer")
 
@@ -251,6 +259,9 @@ class Generation:
 
     async def _run(self, answer: Answer) -> None:
         began = time.monotonic()
+        room_of.set(answer.row.room_id)
+        if answer.trace is not None:
+            answer.trace.enter()
         self._bus.publish(answer.row.room_id, Event("message", view(answer.row)))
         self.observer.started(max(0.0, time.time() - answer.row.created_at.timestamp()), answer.job.taken_over)
         status, error = "complete", None
@@ -271,6 +282,8 @@ class Generation:
         except asyncio.CancelledError:
             answer.halt()
             self._running.pop(answer.row.id, None)
+            if answer.trace is not None:
+                answer.trace.end("handed back", None)
             raise
         except ProviderError as failure:
             status, error = "failed", failure
@@ -282,8 +295,11 @@ class Generation:
         self._keep_context(answer)
         try:
             if not answer.lost:
-                await self._finish(answer, status, error, question)
+                with part(answer.trace, "finish"):
+                    await self._finish(answer, status, error, question)
         finally:
+            if answer.trace is not None:
+                answer.trace.end(status, error)
             self._running.pop(answer.row.id, None)
             self._bus.ended(answer.row.room_id, answer.row.id)
             self.nudge()
@@ -294,7 +310,8 @@ class Generation:
 
     async def _plan(self, answer: Answer, question: MessageRow) -> Request:
         job = answer.job
-        made = await plan(self._settings, self._retrieval, answer.bot, job.history, question, job.people)
+        with part(answer.trace, "retrieval"):
+            made = await plan(self._settings, self._retrieval, answer.bot, job.history, question, job.people)
         if made.remembered_s is not None:
             self.observer.retrieved(made.remembered_s)
         answer.prompt, answer.sources = made.prompt, made.sources
@@ -355,6 +372,8 @@ class Generation:
 
     async def _stream_once(self, answer: Answer, choice: Choice, request: Request, began: float) -> None:
         deltas = choice.provider.stream(request)
+        if answer.trace is not None:
+            deltas = answer.trace.watched(deltas, choice.provider.name, request)
         asked = time.monotonic()
         try:
             while True:

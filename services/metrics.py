@@ -6,6 +6,7 @@ A Prometheus counter takes a lock for every step, which the path of an event can
 import asyncio
 from bisect import bisect_left
 from collections import Counter, defaultdict
+from collections.abc import Callable
 
 from services.generation import Observer
 
@@ -67,6 +68,7 @@ class Counts(Observer):
         self.requests: Counter[tuple[str, int]] = Counter()
         self.request_s: defaultdict[str, Histogram] = defaultdict(Histogram)
         self.internal_errors: Counter[str] = Counter()
+        self.on_internal: Callable[[str, BaseException, str], None] = lambda where, error, reference: None
 
     def batch(self, size: int, seconds: float) -> None:
         self.batches.observe(size)
@@ -92,6 +94,11 @@ class Counts(Observer):
     def spent(self, provider: str, model: str, input_tokens: int, output_tokens: int) -> None:
         self.tokens[provider, model, "input"] += input_tokens
         self.tokens[provider, model, "output"] += output_tokens
+
+    def internal(self, where: str, error: BaseException, reference: str) -> None:
+        """A fault of the program ended somebody's request or command; reference: what he was told."""
+        self.internal_errors[where] += 1
+        self.on_internal(where, error, reference)
 
     def broke(self) -> None:
         self.internal_errors["answer"] += 1

@@ -224,7 +224,8 @@ class RedisBus:
         self.published[EVENT] += 1
         channel = channel_of(room_id)
         head = bytes((VERSION, EVENT)) + self._pod
-        payload = head + _packed((event.name, event.data, event.origin, event.only_user))
+        # A message has no origin, and older pods look at it for hints only: its place carries the trace.
+        payload = head + _packed((event.name, event.data, event.trace or event.origin, event.only_user))
         self._send(channel, self._publish_word, channel, payload)
 
     def tell_here(self, room_id: str, event: Event) -> None:
@@ -338,7 +339,10 @@ class RedisBus:
             name, data, origin, only_user = _unpack(payload[10:])
             body = _message(data) if name == "message" else None
             self.received[EVENT] += 1
-            self._on_room(room_id, Event(name, data, origin=origin, only_user=only_user, message=body))
+            event = Event(name, data, origin=origin, only_user=only_user, message=body)
+            if body is not None:
+                event.origin, event.trace = None, origin
+            self._on_room(room_id, event)
         elif kind == PIECE:
             _, _, _, message, attempt, n, following, is_text = PIECE_HEAD.unpack_from(payload)
             token = payload[PIECE_HEAD.size :].decode()
