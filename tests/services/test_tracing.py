@@ -151,6 +151,23 @@ async def test_an_answer_that_was_queued_is_claimed_in_the_trace_of_its_question
     assert send.name == "send" and send.fields["maru.message.id"] == second["messageId"]
 
 
+async def test_another_pod_that_claims_the_answer_goes_on_with_the_trace_it_has_delivered(
+    pods, model, collector, redis
+):
+    settings = {**model.openai, "redis_url": redis.url, "otlp_endpoint": collector.url}
+    a, b = await pods.start(**settings), await pods.start(**settings)
+    await hearing(a, b)
+    ann, bob = await a.person(), await a.person()
+    room = await ann.room(bob, when="always")
+    here, there = await joined(a, room, ann), await joined(b, room, bob)
+    a.services.generation._draining = True
+    sent = await here.send(room, "?")
+    await there.answer_to(sent["messageId"])
+    await collector.until(lambda c: c.named("answer"))
+    (send,), (answer,), (claim,) = collector.named("send"), collector.named("answer"), collector.named("claim")
+    assert answer.trace == send.trace and answer.pod != send.pod and claim.parent == answer.id
+
+
 async def test_faults_are_named_by_their_kind_only(pods, model, collector):
     model.scripts = [Script(("status", 401))]
     pod = await pods.start(**model.openai, otlp_endpoint=collector.url, max_text_chars=10)
