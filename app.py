@@ -23,9 +23,11 @@ from config.logs import configure_logs
 from config.settings import Settings, SettingsError, load_settings
 from handlers.api.base import NotFoundHandler
 from handlers.dispatch import Dispatcher
+from handlers.observed import measured
 from handlers.routes import all_routes
 from models.database import DatabaseUnavailable
 from models.embedded import EmbeddedError, EmbeddedPostgres
+from services import stacks, tracing
 from services.container import Services, open_services, with_database
 
 log = logging.getLogger("maru")
@@ -41,7 +43,7 @@ def make_app(services: Services) -> Application:
         all_routes(services, Dispatcher(services)),
         default_handler_class=NotFoundHandler,
         websocket_max_message_size=4 * limit if limit else 1 << 30,
-        log_function=lambda handler: None,
+        log_function=measured(services.counts),
         compress_response=True,
     )
 
@@ -91,6 +93,7 @@ async def run(settings: Settings, listening: list[socket], embedded: EmbeddedPos
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, ask_to_stop)
 
+    stacks.listen(loop)
     async with open_services(settings) as services:
         if embedded is not None:
             services.tasks.spawn(watch_embedded(embedded), "embedded postgres")
@@ -133,7 +136,12 @@ def main() -> int:
     except SettingsError as error:
         print(error, file=sys.stderr)
         return 2
-    configure_logs(settings.log_level)
+    configure_logs(settings.log_level, settings.secrets)
+    try:
+        tracing.check(settings)
+    except tracing.TracingUnavailable as error:
+        print(error, file=sys.stderr)
+        return 2
     raise_file_limit()
     # What start-up made stays; a full collection over all connections would hold up every message for tens of ms.
     gc.collect()

@@ -8,6 +8,7 @@ import json
 import secrets
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
@@ -33,6 +34,8 @@ class Settings(BaseSettings):
     redis_url: SecretStr | None = Field(None, description="Redis for many pods; unset: one pod.")
     time_zone: str = Field("UTC", description="Zone of the days that people search for.")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level that is logged.")
+    otlp_endpoint: str | None = Field(None, description="OTLP over HTTP, for traces (`http://host:4318`); unset: none.")
+    trace_sample: float = Field(1.0, ge=0, le=1, description="Share of sends that are traced.")
 
     jwt_secret: SecretStr | None = Field(None, description="HS256 key, 32 bytes or more; made when embedded.")
     jwt_algorithm: Literal["HS256", "RS256", "EdDSA"] = Field("HS256", description="The one algorithm accepted.")
@@ -166,6 +169,13 @@ class Settings(BaseSettings):
         elif self.jwt_private_key is None or self.jwt_public_key is None:
             raise ValueError(f"JWT_PRIVATE_KEY and JWT_PUBLIC_KEY: needed for {self.jwt_algorithm}")
         return self
+
+    @property
+    def secrets(self) -> list[str]:
+        """What must be in no log, as it is and as a part of an address."""
+        found = [value.get_secret_value() for _, value in self if isinstance(value, SecretStr)]
+        addresses = [*found, self.otlp_endpoint or "", self.openai_base_url or "", self.anthropic_base_url or ""]
+        return [*found, *(password for text in addresses if "://" in text and (password := urlsplit(text).password))]
 
     @property
     def zone(self) -> ZoneInfo:

@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Callable, Coroutine
 from typing import Any, NamedTuple, Protocol
 
+from config.logs import connection_of, room_of
 from handlers import protocol
 from handlers.protocol import Command, Reply
 from models.base import new_id
@@ -96,6 +97,10 @@ class Connection:
     def user_id(self) -> str:
         return self.identity.user_id
 
+    @property
+    def unsent(self) -> int:
+        return self.wire.unsent
+
     # -- what it is told
 
     def deliver(self, event: Event) -> None:
@@ -156,6 +161,7 @@ class Connection:
             await self._services.sockets.breathe()
 
     async def _run(self) -> None:
+        connection_of.set(self.id)
         try:
             while self._queue and not self.closed:
                 request = self._queue.popleft()
@@ -173,6 +179,7 @@ class Connection:
             self.refuse(request.fault, request.id, request.event, request.client_id)
             return
         assert request.command is not None and request.event is not None
+        room_of.set(None)
         try:
             reply = await self._dispatch(self, request.event, request.command, request.id)
         except ChatError as error:
@@ -182,7 +189,8 @@ class Connection:
             self.refuse(unavailable(), request.id, request.event)
         except Exception as error:
             reference = new_id()
-            log.error("command failed", extra={"event": request.event, "reference": reference}, exc_info=error)
+            log.error("command failed", extra={"command": request.event, "reference": reference}, exc_info=error)
+            self._services.counts.internal("command", error, reference)
             message = f"Something went wrong here (reference {reference}). Try again."
             self.refuse(Unavailable("internal", message, retryable=True), request.id, request.event)
         else:
@@ -204,6 +212,7 @@ class Connection:
         if self._bad is None:
             self._bad = Window(limit, 10)
         if self._bad.wait_s("") > 0:
+            self._services.counts.limits["frames"] += 1
             self.end(protocol.ABUSE, "too many malformed frames")
             return True
         self._bad.take("")

@@ -7,6 +7,7 @@ from typing import Any
 
 from msgspec import UNSET
 
+from config.logs import room_of
 from handlers import protocol
 from handlers.connection import Connection
 from handlers.protocol import (
@@ -46,7 +47,9 @@ def room_id_of(text: str) -> str:
     """The id in Postgres's spelling; what is no UUID names no room."""
     if not is_uuid(text):
         raise room_not_found()
-    return text.lower()
+    room_id = text.lower()
+    room_of.set(room_id)
+    return room_id
 
 
 def message_id_of(text: str) -> str:
@@ -87,6 +90,7 @@ class Dispatcher:
         room_id, after = room_id_of(command.room_id), or_none(command.after)
         limit = services.settings.max_rooms_per_connection
         if limit and room_id not in connection.joined and len(connection.joined) >= limit:
+            services.counts.limits["rooms"] += 1
             raise Limited("limit.rooms", f"A connection reads at most {limit} rooms. Leave one first.")
 
         async def read() -> Snapshot:

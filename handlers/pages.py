@@ -10,7 +10,8 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, select_autoescape
 from tornado.web import RequestHandler, StaticFileHandler, url
 
-from handlers.api.problems import any_problem
+from config.logs import request_of
+from handlers.api.problems import any_problem, request_id
 from handlers.door import COOKIE
 from services.accounts import Identity, is_uuid
 from services.container import Services
@@ -47,6 +48,7 @@ def language(handler: RequestHandler) -> str:
 class Page(RequestHandler):
     def initialize(self, services: Services, templates: Environment, name: str, open_to_all: bool = False) -> None:
         self.services = services
+        request_of.set(request_id(self))
         self._templates = templates
         self._name = name
         self._open = open_to_all

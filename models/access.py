@@ -29,6 +29,7 @@ class Entry(NamedTuple):
     user_id: str | None
     session_id: str | None
     room_id: str | None
+    age_s: float  # since its transaction began, by Postgres's clock
 
 
 def lock(sql: Sql) -> int:
@@ -61,7 +62,10 @@ def head(sql: Sql) -> int:
 
 def since(sql: Sql, n: int, limit: int = 1000) -> list[Entry]:
     found = sql.rows(
-        "select n, kind, user_id, session_id, room_id from access_log where n > %s order by n limit %s", n, limit
+        "select n, kind, user_id, session_id, room_id, extract(epoch from clock_timestamp() - at)::float8"
+        " from access_log where n > %s order by n limit %s",
+        n,
+        limit,
     )
     return [Entry(*row) for row in found]
 

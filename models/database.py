@@ -110,9 +110,13 @@ class Database:
         )
         self.statement_timeout_s = statement_timeout_s
         self._sql = Sql(self._peewee)
+        self.threads = threads
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="sql")
         self._loop_thread: int | None = None
-        self.waiting = 0
+        self._at_work: set[int] = set()
+        self.on_wait: Callable[[float], None] = lambda seconds: (
+            None
+        )  # told on the loop how long a call waited for a thread
 
     async def run(self, fn: Callable[Concatenate[Sql, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run `fn(sql, ...)` in a thread inside one transaction, which commits when it returns.
@@ -142,11 +146,32 @@ class Database:
 
     async def _hop(self, work: Callable[[], Any]) -> Any:
         self._loop_thread = threading.get_ident()
-        self.waiting += 1
+        asked = began = time.perf_counter()
+
+        def timed() -> Any:
+            nonlocal began
+            began = time.perf_counter()
+            thread = threading.get_ident()
+            self._at_work.add(thread)
+            try:
+                return work()
+            finally:
+                self._at_work.discard(thread)
+
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._threads, work)
+            return await asyncio.get_running_loop().run_in_executor(self._threads, timed)
         finally:
-            self.waiting -= 1
+            self.on_wait(began - asked)
+
+    @property
+    def busy(self) -> int:
+        """Threads that run something now, also what nobody waits for any more."""
+        return len(self._at_work)
+
+    @property
+    def waiting(self) -> int:
+        """Calls that wait for a thread."""
+        return self._threads._work_queue.qsize()
 
     def call(self, fn: Callable[Concatenate[Sql, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """The same on the calling thread, for scripts and start-up. Refused on the event loop's thread."""

@@ -451,11 +451,16 @@ def context(sql: Sql, message_id: str) -> tuple[int, Any] | None:
     return (row[0], row[1]) if row else None
 
 
-def depth(sql: Sql) -> tuple[int, int]:
-    """(queued, streaming)"""
+def depth(sql: Sql) -> tuple[int, int, float]:
+    """(queued, streaming, age of the oldest queued one in seconds)
+
+    One that is made again has waited since its last text became a version.
+    """
     row = sql.row(
-        "select count(*) filter (where status = 'queued'), count(*) filter (where status = 'streaming')"
-        " from messages where status in ('queued', 'streaming')"
+        "select count(*) filter (where status = 'queued'), count(*) filter (where status = 'streaming'),"
+        " coalesce(extract(epoch from clock_timestamp() - min(case when m.status = 'queued' then greatest(m.created_at,"
+        "   (select max(v.created_at) from message_versions v where v.message_id = m.id)) end)), 0)::float8"
+        " from messages m where m.status in ('queued', 'streaming')"
     )
     assert row is not None
-    return int(row[0]), int(row[1])
+    return int(row[0]), int(row[1]), max(0.0, float(row[2]))

@@ -19,6 +19,7 @@ PROGRAMS = [
     ("Chromium, for the browser tests", lambda: any(map(shutil.which, BROWSERS)), "chromium"),
     ("redis-server, for the tests of many pods", lambda: shutil.which("redis-server"), "redis-server"),
     ("nginx, for the tests behind a proxy", lambda: shutil.which("nginx", path=_SBIN), "nginx-light"),
+    ("promtool, for the alert rules", lambda: shutil.which("promtool"), "prometheus"),
     ("a Korean font, for screenshots", lambda: list(Path("/usr/share/fonts").rglob("*CJK*")), "fonts-noto-cjk"),
 ]
 

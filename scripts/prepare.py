@@ -40,7 +40,7 @@ def main() -> int:
             _make_venv()
             _install("requirements.txt", ["requirements.txt"])
             if tests:
-                _install("requirements-dev.txt", ["requirements.txt", "requirements-dev.txt"])
+                _install("requirements-dev.txt", ["requirements.txt", "requirements-otel.txt", "requirements-dev.txt"])
                 _install("requirements-local.txt", ["requirements.txt", "requirements-local.txt"])
             _browser_libraries(tests)
     except Fault as fault:

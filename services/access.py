@@ -14,6 +14,10 @@ from services.realtime.events import Event, Removed
 from services.realtime.registry import Registry
 
 EVERY_S = 1.0
+# What takes something away from somebody.
+REVOCATIONS = frozenset(
+    ("session_ended", "key_ended", "password_changed", "user_disabled", "member_left", "member_removed", "room_deleted")
+)
 ENDED, DISABLED = 4500, 4503
 
 
@@ -31,6 +35,7 @@ class AccessWatch:
         self._registry = registry
         self._announce = announce
         self._n = 0
+        self.on_revoked: Callable[[float], None] = lambda seconds: None
         self._nudged = asyncio.Event()
 
     async def start(self) -> None:
@@ -56,6 +61,8 @@ class AccessWatch:
             if entry.n > self._n:
                 self._apply(entry, rooms)
                 self._n = entry.n
+                if entry.kind in REVOCATIONS:
+                    self.on_revoked(entry.age_s)
         if rooms:
             await self._announce(rooms)
 

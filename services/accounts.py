@@ -84,6 +84,8 @@ class Accounts:
         self._failures = Limit("failures", settings.login_failures_per_15min, 900, shared)
         self._address_failures = Limit("address", settings.login_failures_per_address, 900, shared)
         self._registrations = Limit("registrations", settings.registrations_per_hour, 3600, shared)
+        self.limits = [self._failures, self._address_failures, self._registrations]
+        self.failed_logins = 0
         self._known: dict[str, accounts.Login] = {}
 
     def close(self) -> None:
@@ -221,6 +223,7 @@ class Accounts:
         user = await self._db.run_bare(accounts.find_by_email, email) if EMAIL.fullmatch(email) else None
         right = await self._verify(user.password_hash if user else None, password)
         if user is None or not right:
+            self.failed_logins += 1
             raise AuthError("auth.invalid", "Email or password is wrong.")
         self._failures.give_back(key, taken)
         self._address_failures.give_back(device.ip, address_taken)

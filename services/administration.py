@@ -113,7 +113,7 @@ class Administration:
         def read(sql: Sql) -> tuple[list[tallies.Bucket], list[tallies.Bucket], tuple[int, int], list[str]]:
             days = tallies.buckets(sql, "day", min(month, now - back), self._zone)
             hours = tallies.buckets(sql, "hour", now - back, self._zone) if kind == "hour" else []
-            return days, hours, generations.depth(sql), tallies.used_models(sql, self._zone)
+            return days, hours, generations.depth(sql)[:2], tallies.used_models(sql, self._zone)
 
         days, hours, depth, used = await self._db.run_snapshot(read)
         of_month = [one for one in days if one.at >= month.replace(tzinfo=None)]

@@ -20,6 +20,7 @@ from services.access import AccessWatch
 from services.accounts import Accounts
 from services.administration import Administration
 from services.budgets import Budgets
+from services.faults import Faults
 from services.generation import Generation
 from services.indexer import Indexer
 from services.llm.registry import Models
@@ -28,7 +29,7 @@ from services.metrics import Counts
 from services.previews import Previews
 from services.prices import Prices, load
 from services.realtime.activity import Activities
-from services.realtime.bus import Bus, MemoryBus
+from services.realtime.bus import Bus, Listener, MemoryBus
 from services.realtime.elsewhere import Elsewhere
 from services.realtime.hub import Hub
 from services.realtime.presence import Presences
@@ -43,6 +44,7 @@ from services.source import Rows
 from services.tallies import Tallies
 from services.tasks import Tasks
 from services.tokens import Tokens
+from services.tracing import open_tracing
 from services.vectors import Vectors
 
 log = logging.getLogger("maru")
@@ -132,6 +134,7 @@ async def open_services(settings: Settings, *, work: bool = True) -> AsyncIterat
         stack.callback(db.close)
         await migrate(db)
         counts = Counts()
+        traced = await stack.enter_async_context(open_tracing(settings))
 
         # 2. Who is who.
         secret = settings.jwt_secret.get_secret_value() if settings.jwt_secret else ""
@@ -199,6 +202,10 @@ async def open_services(settings: Settings, *, work: bool = True) -> AsyncIterat
         access = AccessWatch(db, accounts, registry, rooms.announce)
         await access.start()
         messages.on_batch = counts.batch
+        db.on_wait = counts.database_wait_s.observe
+        access.on_revoked = counts.revocation_s.observe
+        previews.on_spent = counts.spent
+        counts.on_internal = Faults(db, tasks).note
 
         def said(room_id: str) -> None:
             indexer.changed(room_id)
@@ -228,7 +235,12 @@ async def open_services(settings: Settings, *, work: bool = True) -> AsyncIterat
             access.nudge()
             generation.nudge()
 
-        bus.listen(hub.publish_local, nudged, joined)
+        heard: Listener = hub.publish_local
+        if traced is not None:
+            messages.tracing = generation.tracing = traced
+            heard = traced.hearing(heard, lambda: hub.delivered)
+            bus.publish = traced.publishing(bus)  # type: ignore[method-assign,assignment]
+        bus.listen(heard, nudged, joined)
         if isinstance(bus, RedisBus):
             await bus.open()
 
@@ -245,6 +257,7 @@ async def open_services(settings: Settings, *, work: bool = True) -> AsyncIterat
             tasks.forever(budgets.step, "budgets")
             tasks.forever(tallies.step, "tallies")
             tasks.forever(retention.step, "retention")
+            tasks.forever(counts.feel, "loop delay")
             if shared is not None:
                 tasks.forever(elsewhere.step, "elsewhere")
                 stack.push_async_callback(elsewhere.leave)

@@ -13,6 +13,7 @@ from decimal import Decimal
 from typing import Any
 from uuid import uuid4
 
+from config.logs import room_of
 from config.settings import Settings
 from models import budgets, errors, generations, rooms
 from models.budgets import Held
@@ -30,6 +31,7 @@ from services.realtime.bus import Bus
 from services.realtime.events import Bot, Event, Stream
 from services.retrieval import Retrieval, Source
 from services.tasks import Tasks
+from services.tracing import Answering, Tracing, part
 
 log = logging.getLogger("maru.generation")
 
@@ -47,9 +49,12 @@ class Observer:
     def retrieved(self, seconds: float) -> None: ...
     def first_token(self, ours_s: float, provider_s: float) -> None: ...
     def retried(self, provider: str) -> None: ...
-    def ended(self, status: str, provider: str, seconds: float, input_tokens: int, output_tokens: int) -> None: ...
     def paid(self, model: str, cost: float) -> None: ...
     def over_budget(self, kind: str) -> None: ...
+    def provider_failed(self, provider: str, kind: str) -> None: ...
+    def broke(self) -> None: ...
+    def spent(self, provider: str, model: str, input_tokens: int, output_tokens: int) -> None: ...
+    def ended(self, status: str, provider: str, seconds: float) -> None: ...
 
 
 class Answer:
@@ -72,6 +77,7 @@ class Answer:
         self.prompt: prompts.Prompt | None = None
         self.sources: list[Source] = []
         self.context_kept = False
+        self.trace: Answering | None = None
         self.input_tokens: int | None = None
         self.output_tokens: int | None = None
         self.stopped_by: str | None = None
@@ -230,6 +236,7 @@ class Generation:
         self._named = named
         self.observer = observer or Observer()
         self.on_changed: Callable[[str], None] = lambda room_id: None
+        self.tracing: Tracing | None = None
         self.owner = str(uuid4())
         self._running: dict[str, Answer] = {}
         self._nudged = asyncio.Event()
@@ -268,11 +275,12 @@ class Generation:
 
     async def _claim(self, message_id: str, room_id: str) -> None:
         lease_s, per_user = self._settings.lease_s, self._settings.max_answers_per_user
+        since_ns = time.time_ns()
         job = await self._db.run_bare(
             generations.claim, message_id, room_id, self.owner, lease_s, per_user, _context_of
         )
         if job is not None:
-            self.begin(job)
+            self.begin(job, since_ns)
 
     def claimer(self) -> Claimer | None:
         """This worker, while it has room for one more."""
@@ -281,9 +289,12 @@ class Generation:
         settings = self._settings
         return Claimer(self.owner, settings.lease_s, settings.max_answers_per_user, _context_of)
 
-    def begin(self, job: Job) -> None:
-        """Make an answer that was claimed for this worker."""
+    def begin(self, job: Job, since_ns: int | None = None) -> None:
+        """Make an answer that was claimed for this worker. since_ns: None when its question's commit claimed it."""
         answer = Answer(job, self.owner, self._bus, self._settings.piece_ms / 1000)
+        if self.tracing is not None:
+            row = job.message
+            answer.trace = self.tracing.answer(row.room_id, row.id, row.reply_to, row.attempt or 1, since_ns)
         self._running[job.message.id] = answer
         answer.task = self._tasks.spawn(self._run(answer), "answer")
 
@@ -291,6 +302,9 @@ class Generation:
 
     async def _run(self, answer: Answer) -> None:
         began = time.monotonic()
+        room_of.set(answer.row.room_id)
+        if answer.trace is not None:
+            answer.trace.enter()
         self._bus.publish(answer.row.room_id, Event("message", view(answer.row)))
         self.observer.started(max(0.0, time.time() - answer.row.created_at.timestamp()), answer.job.taken_over)
         status, error = "complete", None
@@ -313,6 +327,8 @@ class Generation:
         except asyncio.CancelledError:
             answer.halt()
             self._running.pop(answer.row.id, None)
+            if answer.trace is not None:
+                answer.trace.end("handed back", None)
             raise
         except BudgetExceeded as failure:
             status, error = "failed", self._over_budget(failure)
@@ -321,19 +337,20 @@ class Generation:
             log.warning("answer failed", extra={"kind": failure.code, "error": str(failure)[:300]})
         except Exception as failure:
             status, error = "failed", ProviderError("Something went wrong here. Try again.", code="internal")
+            self.observer.broke()
             log.error("answer failed", exc_info=failure)
         self._keep_context(answer)
         try:
             if not answer.lost:
-                await self._finish(answer, status, error, question)
+                with part(answer.trace, "finish"):
+                    await self._finish(answer, status, error, question)
         finally:
+            if answer.trace is not None:
+                answer.trace.end(status, error)
             self._running.pop(answer.row.id, None)
             self._bus.ended(answer.row.room_id, answer.row.id)
             self.nudge()
-            self.observer.ended(
-                status, answer.provider or "none", time.monotonic() - began,
-                answer.input_tokens or 0, answer.output_tokens or 0,
-            )  # fmt: skip
+            self.observer.ended(status, answer.provider or "none", time.monotonic() - began)
 
     def _over_budget(self, reason: BudgetExceeded) -> ProviderError:
         self.observer.over_budget(reason.limit.kind)
@@ -344,7 +361,8 @@ class Generation:
 
     async def _plan(self, answer: Answer, question: MessageRow) -> Request:
         job = answer.job
-        made = await plan(self._settings, self._retrieval, answer.bot, job.history, question, job.people)
+        with part(answer.trace, "retrieval"):
+            made = await plan(self._settings, self._retrieval, answer.bot, job.history, question, job.people)
         if made.remembered_s is not None:
             self.observer.retrieved(made.remembered_s)
         answer.prompt, answer.sources = made.prompt, made.sources
@@ -394,6 +412,7 @@ class Generation:
                     await self._stream_once(answer, choice, request._replace(model=choice.model), began)
                     return
                 except ProviderError as error:
+                    self.observer.provider_failed(choice.provider.name, error.kind)
                     last = error
                     if answer.begun:
                         raise
@@ -408,6 +427,8 @@ class Generation:
 
     async def _stream_once(self, answer: Answer, choice: Choice, request: Request, began: float) -> None:
         deltas = choice.provider.stream(request)
+        if answer.trace is not None:
+            deltas = answer.trace.watched(deltas, choice.provider.name, request)
         asked = time.monotonic()
         try:
             while True:
@@ -435,13 +456,14 @@ class Generation:
         finally:
             await close(deltas)
         if not answer.begun:
-            raise ProviderError("The model gave an empty answer.", detail="no content")
+            raise ProviderError("The model gave an empty answer.", detail="no content", kind="broken")
 
     async def _finish(
         self, answer: Answer, status: str, error: ProviderError | None, question: MessageRow | None
     ) -> None:
         """Write the end; try as long as the lease may hold, since the text is only here."""
         ending = answer.ending(status, error)
+        self.observer.spent(ending.provider, ending.model, ending.input_tokens, ending.output_tokens)
         deadline = time.monotonic() + FINISH_TRIES_S
         while True:
             try:
@@ -518,7 +540,9 @@ class Generation:
 
 def _timed_out(begun: bool) -> ProviderError:
     text = "The model fell silent in the middle of its answer." if begun else "The model did not answer in time."
-    return ProviderError(text + " Try again.", code="generation.timeout", retryable=not begun, detail="timeout")
+    return ProviderError(
+        text + " Try again.", code="generation.timeout", retryable=not begun, detail="timeout", kind="timeout"
+    )
 
 
 def _context_of(bot: dict[str, Any]) -> int:

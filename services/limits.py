@@ -84,12 +84,18 @@ class Limit:
     """One limit, over all pods where `shared` is given."""
 
     def __init__(self, name: str, limit: int, period_s: float, shared: Shared | None = None) -> None:
-        self._name = name
+        self.name = name
+        self.refused = 0
         self._window = Window(limit, period_s)
         self._shared = shared
 
     async def take(self, key: str) -> Taken:
         """Count one act, if it is allowed."""
+        taken = await self._take(key)
+        self.refused += taken.wait_s > 0
+        return taken
+
+    async def _take(self, key: str) -> Taken:
         window = self._window
         if not window.limit:
             return Taken(0.0)
@@ -97,7 +103,7 @@ class Limit:
         if self._shared is not None:
             act = uuid4().hex
             try:
-                wait = await self._shared.take(f"{self._name}:{key}", window.limit, window.period_s, act)
+                wait = await self._shared.take(f"{self.name}:{key}", window.limit, window.period_s, act)
             except SharedDown:
                 act = ""
             else:
@@ -112,4 +118,4 @@ class Limit:
         """The act did not take place after all."""
         self._window.give_back(key, taken.at)
         if taken.act and self._shared is not None:
-            self._shared.give_back(f"{self._name}:{key}", taken.act)
+            self._shared.give_back(f"{self.name}:{key}", taken.act)

@@ -8,12 +8,14 @@ import asyncio
 import logging
 import re
 import time
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Coroutine
 from datetime import datetime
 from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
 import msgspec
+from opentelemetry.trace import Span
 
 from config.settings import Settings
 from models import embeddings, generations, messages, rooms, search
@@ -39,6 +41,7 @@ from services.realtime.activity import Activities
 from services.realtime.bus import Bus
 from services.realtime.events import Bot, Event, Failure, Message, Reasoning, Source, Usage, timestamp
 from services.tasks import Tasks
+from services.tracing import Tracing
 
 log = logging.getLogger("maru.messages")
 
@@ -145,6 +148,8 @@ class Messages:
         self._tasks = tasks
         self._named = named
         self._sends = Limit("sends", settings.sends_per_10s, 10, shared)
+        self.limits = [self._sends]
+        self.sends: Counter[str] = Counter()  # by result
         self._queue: list[tuple[NewMessage, asyncio.Future[Appended]]] = []
         self._committing = False
         self._direct = Direct(db, {**messages.PREPARED, **generations.PREPARED})
@@ -155,32 +160,53 @@ class Messages:
         self.on_queued: Callable[[list[MessageRow]], None] = lambda answers: None
         self.on_changed: Callable[[str], None] = lambda room_id: None
         self.on_batch: Callable[[int, float], None] = lambda size, seconds: None
+        self.tracing: Tracing | None = None
+        self._spans: dict[asyncio.Future[Appended], Span] = {}  # of the traced sends that wait for their commit
 
     def close(self) -> None:
         self._direct.close()
 
     # -- send
 
-    async def send(
+    def send(
         self, who: Identity, room_id: str, text: str, client_id: str | None = None, reply_to: str | None = None
-    ) -> Sent:
+    ) -> Coroutine[Any, Any, Sent]:
         """Commit a message and tell its readers; the answer that it asks for is queued in the same transaction.
 
         Raises Limited, NotFound, Forbidden, Invalid; Unavailable when nothing is known of the commit: a retry with the
         same client_id is safe then.
         """
+        span = self.tracing.send(room_id) if self.tracing is not None else None
+        if span is None:
+            return self._send(who, room_id, text, client_id, reply_to, None)
+        return self._send_traced(who, room_id, text, client_id, reply_to, span)
+
+    async def _send_traced(
+        self, who: Identity, room_id: str, text: str, client_id: str | None, reply_to: str | None, span: Span
+    ) -> Sent:
+        assert self.tracing is not None
+        with self.tracing.during(span):
+            return await self._send(who, room_id, text, client_id, reply_to, span)
+
+    async def _send(
+        self, who: Identity, room_id: str, text: str, client_id: str | None, reply_to: str | None, span: Span | None
+    ) -> Sent:
         self._check_text(text)
         taken = await self._sends.take(who.user_id)
         if taken.wait_s:
             if client_id is not None and (sent := await self._sent_before(who, room_id, client_id)):
+                self.sends["duplicate"] += 1
                 return sent
+            self.sends["limited"] += 1
             raise limited(taken.wait_s, "You are sending too fast. Wait a moment.")
         new = NewMessage(room_id, who.user_id, text, client_id or SERVER_MADE + new_id(), reply_to)
         try:
-            done = await self._append(new)
+            done = await self._append(new, span)
         except BaseException:
+            self.sends["failed"] += 1
             self._sends.give_back(who.user_id, taken)
             raise
+        self.sends["refused" if done.refused is not None else "duplicate" if done.duplicate else "committed"] += 1
         if done.refused is not None or done.duplicate:
             self._sends.give_back(who.user_id, taken)
         if done.refused == "room.read_only":
@@ -206,8 +232,11 @@ class Messages:
 
     # -- group commit
 
-    def _append(self, new: NewMessage) -> asyncio.Future[Appended]:
+    def _append(self, new: NewMessage, span: Span | None = None) -> asyncio.Future[Appended]:
         future: asyncio.Future[Appended] = asyncio.get_running_loop().create_future()
+        if span is not None:
+            self._spans[future] = span
+            future.add_done_callback(lambda done: self._spans.pop(future, None))
         self._queue.append((new, future))
         if not self._committing:
             self._committing = True
@@ -225,6 +254,7 @@ class Messages:
             self._committing = False
 
     async def _commit(self, batch: list[tuple[NewMessage, asyncio.Future[Appended]]]) -> None:
+        began_ns = time.time_ns() if self._spans else 0
         try:
             results, job = await self._write([new for new, _ in batch])
         except Exception as error:
@@ -236,9 +266,16 @@ class Messages:
                 await self._commit([one])
             return
         for (_, future), done in zip(batch, results, strict=True):
+            if self._spans and future in self._spans:
+                self._trace(self._spans[future], done, began_ns, len(batch))
             if not future.done():
                 future.set_result(done)
         self._tell(results, job)
+
+    def _trace(self, span: Span, done: Appended, began_ns: int, size: int) -> None:
+        if self.tracing is not None and not done.duplicate:
+            rows = [row for row in (done.message, done.answer) if row is not None]
+            self.tracing.committed(span, began_ns or time.time_ns(), size, [row.id for row in rows])
 
     async def _write(self, batch: list[NewMessage]) -> tuple[list[Appended], Job | None]:
         """In one round trip, unless it takes two: to claim a lone answer, or to say whether a bot is mentioned.

@@ -3,12 +3,31 @@
 A Prometheus counter takes a lock for every step, which the path of an event can do without: these all run on the loop.
 """
 
+import asyncio
 from bisect import bisect_left
-from collections import Counter
+from collections import Counter, defaultdict
+from collections.abc import Callable
 
 from services.generation import Observer
 
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
+TICK_S = 0.1
+OTHER = "other"
+# What HTTP requests are for: the tags of the API (`handlers.observed`), and what else there is.
+ROUTES = (
+    "accounts",
+    "rooms",
+    "messages",
+    "administration",
+    "operation",
+    "pages",
+    "static",
+    "socketio",
+    "websocket",
+    OTHER,
+)
+# Held open on purpose: polls and sockets.
+HELD = ("socketio", "websocket")
 
 
 class Histogram:
@@ -25,7 +44,6 @@ class Histogram:
 class Counts(Observer):
     def __init__(self) -> None:
         self.slow_closes = 0
-        self.commands: Counter[str] = Counter()
         self.batches = Histogram((1, 2, 5, 10, 20, 50, 100, 200, 500))
         self.commit_s = Histogram()
         self.retrieval_s = Histogram()
@@ -34,11 +52,23 @@ class Counts(Observer):
         self.queue_wait_s = Histogram()
         self.take_overs = 0
         self.retries: Counter[str] = Counter()
+        self.provider_errors: Counter[tuple[str, str]] = Counter()
         self.answers: Counter[tuple[str, str]] = Counter()
         self.answer_s = Histogram()
-        self.tokens: Counter[tuple[str, str]] = Counter()
-        self.cost: dict[str, float] = {}
+        self.tokens: Counter[tuple[str, str, str]] = Counter()
+        # By the limit that was met: "user" or "room".
         self.budget_refusals: Counter[str] = Counter()
+        # By model, in the currency of its price.
+        self.cost: defaultdict[str, float] = defaultdict(float)
+        # What no `Limit` counts: rooms of a connection, malformed frames.
+        self.limits: Counter[str] = Counter()
+        self.database_wait_s = Histogram()
+        self.loop_delay_s = Histogram()
+        self.revocation_s = Histogram()
+        self.requests: Counter[tuple[str, int]] = Counter()
+        self.request_s: defaultdict[str, Histogram] = defaultdict(Histogram)
+        self.internal_errors: Counter[str] = Counter()
+        self.on_internal: Callable[[str, BaseException, str], None] = lambda where, error, reference: None
 
     def batch(self, size: int, seconds: float) -> None:
         self.batches.observe(size)
@@ -58,14 +88,40 @@ class Counts(Observer):
     def retried(self, provider: str) -> None:
         self.retries[provider] += 1
 
-    def ended(self, status: str, provider: str, seconds: float, input_tokens: int, output_tokens: int) -> None:
+    def provider_failed(self, provider: str, kind: str) -> None:
+        self.provider_errors[provider, kind] += 1
+
+    def spent(self, provider: str, model: str, input_tokens: int, output_tokens: int) -> None:
+        self.tokens[provider, model, "input"] += input_tokens
+        self.tokens[provider, model, "output"] += output_tokens
+
+    def internal(self, where: str, error: BaseException, reference: str) -> None:
+        """A fault of the program ended somebody's request or command; reference: what he was told."""
+        self.internal_errors[where] += 1
+        self.on_internal(where, error, reference)
+
+    def broke(self) -> None:
+        self.internal_errors["answer"] += 1
+
+    def ended(self, status: str, provider: str, seconds: float) -> None:
         self.answers[provider, status] += 1
         self.answer_s.observe(seconds)
-        self.tokens[provider, "input"] += input_tokens
-        self.tokens[provider, "output"] += output_tokens
 
     def paid(self, model: str, cost: float) -> None:
-        self.cost[model] = self.cost.get(model, 0.0) + cost
+        self.cost[model] += cost
 
     def over_budget(self, kind: str) -> None:
         self.budget_refusals[kind] += 1
+
+    def request(self, where: str, status: int, seconds: float | None) -> None:
+        """seconds: None for what is held open on purpose."""
+        self.requests[where, status // 100] += 1
+        if seconds is not None:
+            self.request_s[where].observe(seconds)
+
+    async def feel(self) -> None:
+        """How late the loop comes to what was due: a timer that asks for nothing else."""
+        loop = asyncio.get_running_loop()
+        due = loop.time() + TICK_S
+        await asyncio.sleep(TICK_S)
+        self.loop_delay_s.observe(max(0.0, loop.time() - due))

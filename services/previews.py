@@ -1,6 +1,7 @@
 """What a room's bot would answer with other settings: for its owner alone, kept nowhere but in the count of tokens."""
 
 import asyncio
+from collections.abc import Callable
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any, NamedTuple
@@ -88,6 +89,8 @@ class Previews:
         self._prices = prices
         self._budgets = budgets
         self._asks = Limit("previews", PER_MINUTE if settings.sends_per_10s else 0, 60, shared)
+        self.limits = [self._asks]
+        self.on_spent: Callable[[str, str, int, int], None] = lambda provider, model, given, told: None
 
     async def ask(self, who: Identity, room_id: str, patch: dict[str, Any], text: str) -> Preview:
         """The answer to `text` if it were said now and the bot's settings were changed by `patch`.
@@ -137,6 +140,7 @@ class Previews:
                 given, told, guessed = heard.spent
                 name, model = choice.provider.name, choice.model
                 cost = self._prices.cost(name, model, given, told)
+                self.on_spent(name, model, given, told)
                 spent = (who.user_id, room_id, name, model, given, told, guessed, cost)
                 await self._db.run(generations.spend, *spent)
         if not heard.text:

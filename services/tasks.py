@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Coroutine
+from contextvars import Context
 from typing import Any
 
 from models.database import DatabaseUnavailable
@@ -16,8 +17,11 @@ class Tasks:
         self.failures = 0
 
     def spawn(self, work: Coroutine[Any, Any, Any], name: str) -> asyncio.Task[Any]:
-        """Run to its end. A failure is logged once, with its name; nobody has to look at the result."""
-        task = asyncio.get_running_loop().create_task(work, name=name)
+        """Run to its end. A failure is logged once, with its name; nobody has to look at the result.
+
+        Without the context of who starts it: a group commit is of many, and its log lines are of no one request.
+        """
+        task = asyncio.get_running_loop().create_task(work, name=name, context=Context())
         self._tasks.add(task)
         task.add_done_callback(self._ended)
         return task
@@ -45,7 +49,7 @@ class Tasks:
         if isinstance(error, DatabaseUnavailable):  # no fault of the task: a line is enough
             log.warning("task failed", extra={"task": name, "error": str(error)})
         else:
-            log.error("task failed", extra={"task": name, "error": repr(error)}, exc_info=error)
+            log.error("task failed", extra={"task": name, "error": type(error).__name__}, exc_info=error)
 
     async def close(self, limit_s: float = 5.0) -> None:
         """Cancel what runs and wait for it, at most `limit_s`."""

@@ -6,6 +6,7 @@ import subprocess
 import pytest
 
 from config.settings import Settings, settings_table
+from services.exposition import metrics_table
 from tests.conftest import CONTRACT, ROOT
 
 README = (ROOT / "README.md").read_text()
@@ -15,6 +16,15 @@ def test_the_settings_table_is_the_settings():
     shown = README.split("<!-- settings -->\n")[1].split("\n<!-- /settings -->")[0]
     assert shown == settings_table(), (
         "run: python -c 'from config.settings import settings_table; print(settings_table())'"
+    )
+
+
+async def test_the_metrics_table_is_what_a_pod_exposes(pods):
+    pod = await pods.start()
+    shown = README.split("<!-- metrics -->\n")[1].split("\n<!-- /metrics -->")[0]
+    assert shown == metrics_table((await pod.call("GET", "/metrics"))[1]), (
+        "run: curl -s 127.0.0.1:8000/metrics | python -c"
+        " 'import sys; from services.exposition import metrics_table; print(metrics_table(sys.stdin.read()))'"
     )
 
 

@@ -16,6 +16,7 @@ import msgspec
 from msgspec import UNSET, Struct, UnsetType
 from tornado.web import RequestHandler, stream_request_body
 
+from config.logs import request_of, room_of
 from handlers.api.problems import BadRequest, any_problem, request_id, write_problem
 from handlers.door import COOKIE, bearer_of, device, listed_origin
 from handlers.protocol import as_invalid
@@ -119,6 +120,7 @@ class ApiHandler(RequestHandler):
 
     async def prepare(self) -> None:
         self.set_header("X-Request-Id", request_id(self))
+        request_of.set(request_id(self))
         self._allow_origin()
         # An oversized body is read to its end and thrown away, so that the client gets to hear why.
         self.request.connection.set_max_body_size(DISCARD_BYTES)  # type: ignore[union-attr]
@@ -208,6 +210,8 @@ class ApiHandler(RequestHandler):
         if name.endswith("Id"):
             if not is_uuid(value):
                 raise {"roomId": room_not_found, "messageId": message_not_found}.get(name, nothing_here)()
+            if name == "roomId":
+                room_of.set(value.lower())
             return value.lower()
         if "\0" in value:
             raise nothing_here()

@@ -4,10 +4,21 @@ from http.client import responses
 from typing import Any
 
 import msgspec
-from tornado.web import RequestHandler
+from tornado.web import HTTPError, RequestHandler
 
 from models.base import new_id
-from services.errors import AuthError, ChatError, Conflict, Forbidden, Invalid, Limited, NotFound, Unavailable
+from models.database import DatabaseUnavailable
+from services.errors import (
+    AuthError,
+    ChatError,
+    Conflict,
+    Forbidden,
+    Invalid,
+    Limited,
+    NotFound,
+    Unavailable,
+    unavailable,
+)
 from services.realtime.events import encode
 
 BY_CODE = {"request.too_large": 413, "request.unsupported_media": 415, "internal": 500}
@@ -59,6 +70,7 @@ def write_problem(handler: RequestHandler, error: ChatError, status: int | None 
     handler.set_status(status, responses.get(status, "Error"))
     handler.set_header("Content-Type", "application/problem+json")
     handler.set_header("Cache-Control", "no-store")
+    handler.set_header("X-Request-Id", request_id(handler))  # an internal error has cleared what was set
     if status == 401:
         handler.set_header("WWW-Authenticate", 'Bearer realm="maru"')
     if status == 429:
@@ -93,5 +105,10 @@ def any_problem(handler: RequestHandler, status: int, exc_info: Any) -> None:
     error = exc_info[1] if exc_info else None
     if isinstance(error, ChatError):
         write_problem(handler, error)
+    elif isinstance(error, DatabaseUnavailable):
+        write_problem(handler, unavailable())
     else:
+        services = getattr(handler, "services", None)
+        if error is not None and not isinstance(error, HTTPError) and services is not None:
+            services.counts.internal("http", error, request_id(handler))
         write_problem(handler, from_status(status), status)

@@ -8,6 +8,7 @@ import msgspec
 import openai
 
 from services.embedding.base import Embedded, EmbeddingError, unit
+from services.llm.base import words_of
 
 TIMEOUT_S = 30.0
 
@@ -44,9 +45,11 @@ class OpenAIEmbedder:
         except openai.APIStatusError as error:
             # What is refused for its texts; a wrong key or address is everybody's, and may be mended.
             wrong = error.status_code in (400, 413, 422)
-            raise EmbeddingError(str(error)[:300], wrong=wrong, retry_after_s=_seconds(error)) from error
+            raise EmbeddingError(
+                words_of(error.status_code, error.body), wrong=wrong, retry_after_s=_seconds(error)
+            ) from error
         except (openai.APIError, httpx2.HTTPError) as error:
-            raise EmbeddingError(repr(error)[:300]) from error
+            raise EmbeddingError(type(error).__name__) from error
         except msgspec.MsgspecError as error:
             raise EmbeddingError(f"unreadable: {error}", wrong=True) from error
         items = sorted(reply.data, key=lambda item: item.index)

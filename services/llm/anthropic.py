@@ -19,6 +19,7 @@ from services.llm.base import (
     broke_off,
     events,
     from_status,
+    words_of,
 )
 
 ERRORS = VendorErrors(anthropic.APIStatusError, (anthropic.APIConnectionError, httpx2.HTTPError))
@@ -98,8 +99,12 @@ class Anthropic:
                         fault = event.error or _Error()
                         status = {"overloaded_error": 529, "rate_limit_error": 429, "api_error": 500}.get(fault.type)
                         if status is not None:
-                            raise from_status(status, None, fault.message[:500])
-                        raise ProviderError("The model's provider reported a fault.", detail=fault.message[:500])
+                            raise from_status(status, None, words_of(None, {"type": fault.type}))
+                        raise ProviderError(
+                            "The model's provider reported a fault.",
+                            detail=words_of(None, {"type": fault.type}),
+                            kind="server",
+                        )
         if not finished:
             raise broke_off()
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import re
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from typing import Any, Literal, NamedTuple, Protocol
 
@@ -9,7 +10,11 @@ import httpx2
 import msgspec
 
 Kind = Literal["text", "reasoning"]
+# key: refused · model: unknown · busy: 429 · server: it has trouble · lost: out of reach · timeout · broken: what came was
+# no whole answer · request: it did not take ours
+FaultKind = Literal["key", "model", "busy", "server", "lost", "timeout", "broken", "request", "other"]
 CLOSE_S = 2.0
+FIXED = re.compile(r"[a-z_]{1,50}")
 
 
 class Turn(NamedTuple):
@@ -43,6 +48,7 @@ class ProviderError(Exception):
     """The provider refused or broke off. `message` may be shown to a person: no key, no trace, no address.
 
     retryable: the same call may succeed a moment later. retry_after_s: what the provider asked for, or None.
+    detail: for the log, so never the provider's own words: they may repeat a key or the prompt.
     """
 
     def __init__(
@@ -53,12 +59,14 @@ class ProviderError(Exception):
         retryable: bool = False,
         retry_after_s: float | None = None,
         detail: str = "",
+        kind: FaultKind = "other",
     ) -> None:
         super().__init__(detail or message)
         self.message = message
         self.code = code
         self.retryable = retryable
         self.retry_after_s = retry_after_s
+        self.kind: FaultKind = kind
 
 
 class Provider(Protocol):
@@ -82,12 +90,14 @@ def from_status(status: int, retry_after: str | None, detail: str) -> ProviderEr
             "The model's provider refused the server's key. Ask an administrator.",
             code="bot.provider_unavailable",
             detail=detail,
+            kind="key",
         )
     if status == 404:
         return ProviderError(
             "The provider does not know this model. Choose another one in the room's settings.",
             code="bot.provider_unavailable",
             detail=detail,
+            kind="model",
         )
     if status == 429:
         return ProviderError(
@@ -96,6 +106,7 @@ def from_status(status: int, retry_after: str | None, detail: str) -> ProviderEr
             retryable=True,
             retry_after_s=seconds,
             detail=detail,
+            kind="busy",
         )
     if status >= 500 or status in (408, 409):
         return ProviderError(
@@ -104,8 +115,18 @@ def from_status(status: int, retry_after: str | None, detail: str) -> ProviderEr
             retryable=True,
             retry_after_s=seconds,
             detail=detail,
+            kind="server",
         )
-    return ProviderError("The model's provider did not accept the request.", detail=detail)
+    return ProviderError("The model's provider did not accept the request.", detail=detail, kind="request")
+
+
+def words_of(status: int | None, body: Any) -> str:
+    """The fixed words of a provider's error, such as `HTTP 400 invalid_request_error`; its sentences may repeat a key or
+    what people wrote."""
+    inner = body.get("error", body) if isinstance(body, dict) else None
+    given = [inner.get("type"), inner.get("code")] if isinstance(inner, dict) else []
+    words = [word for word in given if isinstance(word, str) and FIXED.fullmatch(word)]
+    return " ".join([f"HTTP {status}" if status else "in its stream", *dict.fromkeys(words)])
 
 
 def lost(detail: str) -> ProviderError:
@@ -114,11 +135,12 @@ def lost(detail: str) -> ProviderError:
         code="bot.provider_unavailable",
         retryable=True,
         detail=detail,
+        kind="lost",
     )
 
 
 def broke_off() -> ProviderError:
-    return ProviderError("The model broke off in the middle of its answer.", detail="stream ended early")
+    return ProviderError("The model broke off in the middle of its answer.", detail="stream ended early", kind="broken")
 
 
 async def server_sent(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
@@ -183,11 +205,14 @@ async def events(
                 yield decode(data)
     except errors.status as error:
         headers = error.response.headers
-        raise from_status(error.status_code, headers.get("retry-after"), str(error)[:500]) from error
+        detail = words_of(error.status_code, getattr(error, "body", None))
+        raise from_status(error.status_code, headers.get("retry-after"), detail) from None
     except errors.connection as error:
-        raise lost(repr(error)[:500]) from error
+        raise lost(type(error).__name__) from None
     except msgspec.MsgspecError as error:
-        raise ProviderError("The model's provider answered with something unreadable.", detail=str(error)) from error
+        raise ProviderError(
+            "The model's provider answered with something unreadable.", detail=str(error), kind="broken"
+        ) from error
     finally:
         if stream is not None:
             await stream.close()

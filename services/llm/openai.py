@@ -8,7 +8,18 @@ import httpx2
 import msgspec
 import openai
 
-from services.llm.base import KEPT, PATIENT, Delta, ProviderError, Request, Spent, VendorErrors, broke_off, events
+from services.llm.base import (
+    KEPT,
+    PATIENT,
+    Delta,
+    ProviderError,
+    Request,
+    Spent,
+    VendorErrors,
+    broke_off,
+    events,
+    words_of,
+)
 
 ERRORS = VendorErrors(openai.APIStatusError, (openai.APIConnectionError, httpx2.HTTPError))
 
@@ -70,7 +81,9 @@ class OpenAI:
                     finished = True
                     break
                 if chunk.error is not None:
-                    raise ProviderError("The model's provider reported a fault.", detail=str(chunk.error)[:500])
+                    raise ProviderError(
+                        "The model's provider reported a fault.", detail=words_of(None, chunk.error), kind="server"
+                    )
                 for choice in chunk.choices[:1]:
                     delta = choice.delta
                     if thought := delta.reasoning_content or delta.reasoning:

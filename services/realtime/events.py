@@ -207,9 +207,21 @@ class Event:
     data: the JSON of its data. frames: complete frames, each made when the first reader of a door needs it, by whoever
     knows how (`frame`), so that this module need not know frames.
     origin: the connection that is not told (it typed itself). only_user: the one user who is.
+    trace: the context of the trace that a message is part of, or None (`services.tracing`).
     """
 
-    __slots__ = ("changed_seq", "data", "droppable", "frames", "message", "name", "only_user", "origin", "stream")
+    __slots__ = (
+        "changed_seq",
+        "data",
+        "droppable",
+        "frames",
+        "message",
+        "name",
+        "only_user",
+        "origin",
+        "stream",
+        "trace",
+    )
 
     def __init__(
         self,
@@ -230,6 +242,7 @@ class Event:
         self.changed_seq: int = self.message.changed_seq if self.message else 0
         self.droppable = self.stream is not None
         self.frames: dict[Any, Any] = {}
+        self.trace: str | None = None
 
     def frame(self, make: Callable[["Event"], Any]) -> Any:
         """What `make` makes of this event; made once, then kept."""

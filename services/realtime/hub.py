@@ -93,6 +93,7 @@ class Hub:
         self._rooms: dict[str, HubRoom] = {}
         self.holes_healed = 0
         self.delivered = 0
+        self.delivered_pieces = 0
 
     # -- readers
 
@@ -312,6 +313,7 @@ class Hub:
             return
         for reader in tuple(room.readers):
             reader.deliver(event)
+        self.delivered_pieces += len(room.readers)
 
     async def _catch_up(self, room: HubRoom, message_id: str) -> None:
         """Pieces were lost on the bus: one piece from what the bus kept, or from rows, stands for them."""

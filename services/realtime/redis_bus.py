@@ -65,6 +65,9 @@ class RedisBus:
         self._stale = asyncio.Event()
         self._rooms: set[str] = set()
         self.foreign = 0
+        # By kind: EVENT, PIECE, CONTROL.
+        self.published = [0, 0, 0, 0]
+        self.received = [0, 0, 0, 0]
         self._started = False
 
     # -- life
@@ -218,9 +221,11 @@ class RedisBus:
 
     def publish(self, room_id: str, event: Event) -> None:
         self._local.publish(room_id, event)
+        self.published[EVENT] += 1
         channel = channel_of(room_id)
         head = bytes((VERSION, EVENT)) + self._pod
-        payload = head + _packed((event.name, event.data, event.origin, event.only_user))
+        # A message has no origin, and older pods look at it for hints only: its place carries the trace.
+        payload = head + _packed((event.name, event.data, event.trace or event.origin, event.only_user))
         self._send(channel, self._publish_word, channel, payload)
 
     def tell_here(self, room_id: str, event: Event) -> None:
@@ -235,6 +240,7 @@ class RedisBus:
 
     def publish_piece(self, piece: Stream) -> None:
         self._local.publish_piece(piece)
+        self.published[PIECE] += 1
         message = UUID(piece.message_id).bytes
         head = PIECE_HEAD.pack(
             VERSION, PIECE, self._pod, message, piece.attempt, piece.n, piece.next, piece.kind is None
@@ -304,6 +310,7 @@ class RedisBus:
         self.tell_others(what)
 
     def tell_others(self, what: str) -> None:
+        self.published[CONTROL] += 1
         payload = bytes((VERSION, CONTROL)) + self._pod + what.encode()
         self._send(CONTROL_CHANNEL, self._publish_word, CONTROL_CHANNEL, payload)
 
@@ -324,16 +331,22 @@ class RedisBus:
         if channel == CONTROL_CHANNEL:
             if kind != CONTROL:
                 raise ValueError("not a nudge")
+            self.received[CONTROL] += 1
             self._on_nudge(payload[10:].decode())
             return
         room_id = channel[6:-1]
         if kind == EVENT:
             name, data, origin, only_user = _unpack(payload[10:])
             body = _message(data) if name == "message" else None
-            self._on_room(room_id, Event(name, data, origin=origin, only_user=only_user, message=body))
+            self.received[EVENT] += 1
+            event = Event(name, data, origin=origin, only_user=only_user, message=body)
+            if body is not None:
+                event.origin, event.trace = None, origin
+            self._on_room(room_id, event)
         elif kind == PIECE:
             _, _, _, message, attempt, n, following, is_text = PIECE_HEAD.unpack_from(payload)
             token = payload[PIECE_HEAD.size :].decode()
+            self.received[PIECE] += 1
             shown = None if is_text else "reasoning"
             piece = Stream(room_id, str(UUID(bytes=message)), attempt, n, following, token, shown)  # type: ignore[arg-type]
             self._on_room(room_id, Event("stream", piece))

@@ -25,6 +25,8 @@ DRAIN_PAUSE_S = 0.05
 class Socket(Client, Protocol):
     door: str
 
+    @property
+    def unsent(self) -> int: ...
     def tick(self, now: float) -> None:
         """Once a second: heartbeat and expiry."""
 
@@ -43,9 +45,15 @@ class Sockets:
         self.draining = False
         self.on_drain: list[Callable[[], None]] = []
         self.opened: Counter[str] = Counter()
+        self.refused = 0  # since the user had as many as he may
 
     def count(self, door: str) -> int:
         return sum(socket.door == door for socket in self._all)
+
+    @property
+    def unsent(self) -> int:
+        """Bytes that wait in this process for slow clients."""
+        return sum(socket.unsent for socket in self._all)
 
     def __len__(self) -> int:
         return len(self._all)
@@ -59,6 +67,7 @@ class Sockets:
         """Hold one of the user's places while a handshake is under way. Raises Limited when there is none."""
         taken = elsewhere + self._registry.count(user_id) + self._opening[user_id]
         if self._limit and taken >= self._limit:
+            self.refused += 1
             raise Limited("limit.connections", f"You have {self._limit} connections open. Close one first.")
         self._opening[user_id] += 1
         try:
