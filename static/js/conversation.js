@@ -12,6 +12,7 @@ export class Conversation {
   #streams = new Map(); // message id -> {attempt, next, text, thinking, gap}
   #low = Infinity; // seqs from #low to #high are here without a hole
   #high = 0;
+  #first = 1; // what was said before this seq is not kept any more
 
   constructor(roomId, meId) {
     this.roomId = roomId;
@@ -35,6 +36,23 @@ export class Conversation {
     this.cursor = reply.more ? highest : reply.head;
     this.members = new Map(reply.members.map((member) => [member.userId, member]));
     if (!reply.more) this.#takeStreams(reply.streams);
+  }
+
+  /** Whatever is older than `seq` is gone for good. Returns whether anything of it was here. */
+  keptFrom(seq) {
+    if (seq <= this.#first) return false;
+    this.#first = seq;
+    const gone = [...this.#messages.values()].filter((message) => message.seq < seq);
+    for (const { id } of gone) {
+      this.#messages.delete(id);
+      this.#streams.delete(id);
+    }
+    if (this.#low <= seq) {
+      this.#low = seq;
+      this.moreBefore = false;
+    }
+    this.#sorted = null;
+    return gone.length > 0;
   }
 
   message(message) {
@@ -175,6 +193,7 @@ export class Conversation {
   }
 
   #upsert(message) {
+    if (message.seq < this.#first) return false;
     const known = this.#messages.get(message.id);
     if (known && known.changedSeq >= message.changedSeq) return false;
     this.#messages.set(message.id, message);

@@ -81,12 +81,13 @@ export class Store {
 
   roomChanged(room) {
     this.#take(room, this.#rooms.get(room.id));
+    if (room.firstSeq && this.conversation(room.id).keptFrom(room.firstSeq)) this.#tell("log", room.id);
     this.#tell("rooms", room.id);
     this.#tell("people", room.id);
   }
 
   #take(room, before) {
-    const { membersChanged: _, ...rest } = room;
+    const { membersChanged: _, firstSeq: __, ...rest } = room;
     const own = room.lastMessage?.userId === this.me.id ? room.lastMessage.seq : 0; // who speaks has read
     const readSeq = Math.max(room.readSeq, before?.room.readSeq ?? 0, own);
     const lastSeq = Math.max(room.lastSeq, before?.room.lastSeq ?? 0);
