@@ -10,12 +10,12 @@ function format(options) {
   return formats.get(key);
 }
 
-/** With as many decimals as a small sum needs: cents of cents are what answers cost. */
-export function money(value, currency = "USD") {
-  const digits = value !== 0 && Math.abs(value) < 1 ? 4 : 2;
+/** With as many decimals as a small sum needs: cents of cents are what answers cost. digits: for a column of them, where
+ * all have the same. */
+export function money(value, currency = "USD", digits = value !== 0 && Math.abs(value) < 1 ? 4 : 2) {
   const options = { style: "currency", currency, currencyDisplay: "narrowSymbol" };
   try {
-    return format({ ...options, minimumFractionDigits: 2, maximumFractionDigits: digits }).format(value);
+    return format({ ...options, minimumFractionDigits: digits, maximumFractionDigits: digits }).format(value);
   } catch {
     return `${words.number(value)} ${currency}`; // a currency that the browser has no name for
   }
@@ -43,11 +43,14 @@ export function share(part, whole) {
   return percent > 0 && percent < 1 ? "<1%" : `${Math.round(percent)}%`;
 }
 
-/** When a bucket begins, as the axis says it and as a sentence does. isHours: buckets of an hour, else of a day. */
+/** When a bucket begins: as a sentence says it, as an axis does, and shorter, where what is over both (a month) was told.
+ * isHours: buckets of an hour, else of a day. */
 export function bucketNames(at, isHours, timeZone) {
   const day = dates({ month: "short", day: "numeric" }, timeZone).format(at);
   const hour = dates({ hour: "2-digit", minute: "2-digit", hourCycle: "h23" }, timeZone).format(at);
-  return isHours ? { axis: hour, whole: `${day} ${hour}` } : { axis: day, whole: day };
+  if (isHours) return { whole: `${day} ${hour}`, axis: hour, brief: hour, over: "" };
+  const over = dates({ month: "short" }, timeZone).format(at);
+  return { whole: day, axis: day, brief: dates({ day: "numeric" }, timeZone).format(at), over };
 }
 
 function dates(options, timeZone) {

@@ -36,7 +36,7 @@ export class Chart {
   };
 
   /** series: [{name, ink, of(bucket) -> number or null}], the lowest board first. tell(value): as text, for tip and
-   * table; axis(value): shorter, beside the lines. kind: "bars" or "lines". isWhole: what is counted has no halves. */
+   * table; axis(value, highest): shorter, beside the lines. kind: "bars" or "lines". isWhole: what is counted has no halves. */
   constructor({ series, tell, axis = tell, kind = "bars", isWhole = true }) {
     [this.#series, this.#tell, this.#axis, this.#isWhole, this.#isBars] = [series, tell, axis, isWhole, kind === "bars"];
     const legend = [...series].map(({ name, ink }) =>
@@ -115,7 +115,7 @@ export class Chart {
     return {
       width,
       height: HEIGHT,
-      padding: [8, 2, 0, 0],
+      padding: [8, 12, 0, 0],
       legend: { show: false },
       cursor: { y: false, drag: { x: false, y: false, setScale: false }, points: { show: false } },
       hooks: { setCursor: [(plot) => this.#point(plot)] },
@@ -140,7 +140,7 @@ export class Chart {
           grid: { show: false },
           ticks: { show: false },
           splits: (plot) => namesTold(this.#names.length, plot.width / NAME_PX),
-          values: (_, places) => places.map((at) => this.#names[at]?.axis ?? ""),
+          values: (_, places) => briefly(places.map((at) => this.#names[at])),
         },
         {
           stroke: colour("faint"),
@@ -150,7 +150,7 @@ export class Chart {
           grid: { stroke: colour("seam"), width: 1 },
           ticks: { show: false },
           splits: (plot, _, __, most) => linesOver(most * 0.999, this.#isWhole),
-          values: (_, lines) => lines.map(this.#axis),
+          values: (_, lines) => lines.map((line) => this.#axis(line, lines.at(-1))),
         },
       ],
     };
@@ -188,6 +188,11 @@ export class Chart {
     }
     this.#table.show(this.#names.map((_, at) => this.#names.length - 1 - at));
   }
+}
+
+/** A month is told once. */
+function briefly(names) {
+  return names.map((name, at) => (at && name.over === names[at - 1].over ? name.brief : name.axis));
 }
 
 /** What a chart says to who does not see it: from when to when, the least, the most, the last. */

@@ -40,7 +40,7 @@ class Live {
     const look = (text) => this.#narrow({ text });
     const all = roomId && make("a", { class: "button button--small", href: "#live" }, say("live.all"));
     this.node = [
-      heading(roomName ? say("live.of", { room: roomName }) : say("admin.live"), this.#state),
+      heading(roomName ? say("live.of", { room: roomName }) : say("live.title"), this.#state),
       make("p", { class: "hall__lead", id: "live-note" }, say("live.note")),
       make(
         "div",

@@ -15,7 +15,7 @@ import { Rows, who } from "./rows.js";
 
 const SPANS = { "24h": 0, "14d": 13, "90d": 89 }; // days before today
 const EVERY_MS = 10_000;
-const MOST = 5;
+const MOST = 8;
 
 export async function show(route, go) {
   const view = new Overview(spanOf(route), go);
@@ -147,6 +147,7 @@ function chartsOf(currency) {
     cost: new Chart({
       isWhole: false,
       tell: (value) => money(value, currency()),
+      axis: (value, highest) => money(value, currency(), highest < 0.1 ? 4 : 2),
       series: [line(say("stats.cost"), "bot", ({ cost }) => cost)],
     }),
     errors: new Chart({
@@ -188,7 +189,8 @@ const unitOf = (text) => make("small", {}, text);
 
 /** notes: of them those that are there, one behind the other. */
 function fact(name, value, ...notes) {
-  const said = notes.filter(Boolean).flatMap((note, at) => (at ? [", ", note] : [note]));
+  const known = notes.filter(Boolean);
+  const said = known.flatMap((note, at) => [make("span", { class: "fixed" }, note, at < known.length - 1 && ","), " "]);
   return make(
     "div",
     { class: "fact" },
@@ -209,6 +211,7 @@ function topUsers(of) {
   };
   return new Rows({
     label: say("overview.most"),
+    long: true,
     none: say("overview.nobody"),
     columns: [
       { key: "name", label: say("stats.user"), cell: name },

@@ -155,7 +155,7 @@ class Usage {
   }
 
   #money(cost) {
-    return money(cost, this.#house.currency);
+    return money(cost, this.#house.currency, this.#whole.cost < 10 ? 4 : 2);
   }
 
   /** Of all that is in the column by which it is sorted; of tokens when that is names. */

@@ -134,7 +134,8 @@ export default {
   "budgets.softOverHard": "The warning can't be above the limit.",
 
   "live.note": "New messages and answers appear here: at first only who spoke where. If you show what is said, the audit log will say that you did and when, and every administrator can see that.",
-  "live.of": "{room}, live",
+  "live.title": "Live conversations",
+  "live.of": "Live in {room}",
   "live.all": "All rooms",
   "live.find": "Filter by name, room or text",
   "live.kinds": "What to show",

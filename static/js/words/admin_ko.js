@@ -134,7 +134,8 @@ export default {
   "budgets.softOverHard": "알림 선은 한도보다 클 수 없어요.",
 
   "live.note": "새 메시지와 답이 여기에 나타나요. 처음에는 누가 어디서 말했는지만 보여요. 내용 보기를 켜면 켠 사람과 때가 감사 기록에 남고, 모든 관리자가 그 기록을 볼 수 있어요.",
-  "live.of": "{room}, 지금",
+  "live.title": "지금 오가는 대화",
+  "live.of": "{room}에서 오가는 대화",
   "live.all": "모든 방 보기",
   "live.find": "이름, 방, 내용으로 거르기",
   "live.kinds": "무엇을 볼까요",
