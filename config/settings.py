@@ -82,6 +82,9 @@ class Settings(BaseSettings):
     max_answers_per_pod: int = Field(200, ge=1, description="Answers that run at once on a pod.")
     max_answers_per_user: int = Field(20, ge=0, description="Answers to one user that run at once.")
 
+    prices_file: Path | None = Field(None, description="TOML with what models cost; unset: nothing is known to cost.")
+    retention_days: int = Field(0, ge=0, le=36_500, description="Messages are removed after this; 0 keeps them.")
+
     max_text_chars: int = Field(20_000, ge=0, description="Longest message, code points.")
     max_frame_bytes: int = Field(262_144, ge=0, description="Longer frames are refused; 4 times as long closes.")
     max_body_bytes: int = Field(524_288, ge=1024, description="Longest HTTP body.")

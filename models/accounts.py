@@ -158,6 +158,8 @@ def tombstone(sql: Sql, user_id: str) -> None:
     )
     sql.run("delete from sessions where user_id = %s", user_id)
     sql.run("delete from api_keys where user_id = %s", user_id)
+    sql.run("delete from password_resets where user_id = %s", user_id)
+    sql.run("delete from budgets where kind = 'user' and key = %s", user_id)
     access.append(sql, "user_disabled", user_id=user_id)
 
 
@@ -252,6 +254,12 @@ def end_session(sql: Sql, user_id: str, session_id: str) -> bool:
     return bool(ended)
 
 
+def end_sessions(sql: Sql, user_id: str) -> None:
+    """All of an account."""
+    for row in sql.rows("select id from sessions where user_id = %s and ended_at is null", user_id):
+        end_session(sql, user_id, row[0])
+
+
 def sessions(sql: Sql, user_id: str) -> list[Any]:
     query = (
         Session.select()
@@ -265,9 +273,12 @@ def seen(sql: Sql, session_id: str) -> None:
     sql.run("update sessions set last_seen_at = now() where id = %s", session_id)
 
 
-def change_password(sql: Sql, user_id: str, keep_session: str | None, password_hash: str, refresh_hash: bytes) -> None:
+def change_password(
+    sql: Sql, user_id: str, keep_session: str | None, password_hash: str | None, refresh_hash: bytes
+) -> None:
     """New password; every other session ends. `keep_session` gets a new refresh token, its old ones are void.
 
+    password_hash: None leaves the account without one, until it is set by a link.
     keep_session: None ends all (a reset by an administrator, or a change made with an API key).
     """
     sql.run("update users set password_hash = %s where id = %s", password_hash, user_id)
@@ -282,6 +293,35 @@ def change_password(sql: Sql, user_id: str, keep_session: str | None, password_h
         assert row is not None
         add_refresh(sql, keep_session, refresh_hash, row[0])
     access.append(sql, "password_changed", user_id=user_id, session_id=keep_session)
+
+
+def add_reset(sql: Sql, user_id: str, secret_hash: bytes, life_s: int) -> None:
+    """A link with which a new password can be set, once. It replaces those before it; the old password is void."""
+    sql.run("delete from password_resets where user_id = %s", user_id)
+    sql.run(
+        "insert into password_resets (hash, user_id, expires_at) values (%s, %s, now() + make_interval(secs => %s))",
+        secret_hash,
+        user_id,
+        life_s,
+    )
+    change_password(sql, user_id, None, None, b"")
+
+
+def reset_exists(sql: Sql, secret_hash: bytes) -> bool:
+    return sql.row("select from password_resets where hash = %s and expires_at > now()", secret_hash) is not None
+
+
+def use_reset(sql: Sql, secret_hash: bytes, password_hash: str) -> Any | None:
+    """The user of the link, whose password this is now; None when the link is unknown, used or over."""
+    row = sql.row(
+        "delete from password_resets r using users u where r.hash = %s and r.expires_at > now()"
+        " and u.id = r.user_id and u.deleted_at is null returning r.user_id",
+        secret_hash,
+    )
+    if row is None:
+        return None
+    change_password(sql, row[0], None, password_hash, b"")
+    return find(sql, row[0])
 
 
 LOGIN = (
@@ -339,16 +379,3 @@ def delete_key(sql: Sql, user_id: str, key_id: str) -> bool:
         return False
     access.append(sql, "key_ended", user_id=user_id, session_id=key_id)
     return True
-
-
-def usage(sql: Sql, user_id: str) -> tuple[int, int, int, int]:
-    """Tokens in and out: of today (UTC), and of this month."""
-    row = sql.row(
-        "select coalesce(sum(input_tokens) filter (where at >= date_trunc('day', now())), 0),"
-        " coalesce(sum(output_tokens) filter (where at >= date_trunc('day', now())), 0),"
-        " coalesce(sum(input_tokens), 0), coalesce(sum(output_tokens), 0)"
-        " from usage where user_id = %s and at >= date_trunc('month', now())",
-        user_id,
-    )
-    assert row is not None
-    return tuple(int(value) for value in row)  # type: ignore[return-value]

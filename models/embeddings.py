@@ -170,9 +170,9 @@ def keep(sql: Sql, model: Model, done: Sequence[Waiting], vectors: Sequence[Sequ
     )
 
 
-def forget(sql: Sql, room_id: str, seq: int) -> None:
-    """A message was edited or deleted: its old meaning is found no more."""
-    sql.run("delete from message_vectors where room_id = %s and seq = %s", room_id, seq)
+def forget(sql: Sql, room_id: str, *seqs: int) -> None:
+    """Messages were edited or deleted: their old meaning is found no more."""
+    sql.run("delete from message_vectors where room_id = %s and seq = any(%s)", room_id, list(seqs))
 
 
 def forget_all(sql: Sql, model_id: int) -> None:

@@ -12,6 +12,7 @@ class Group(NamedTuple):
     first_at: datetime
     last_at: datetime
     example: str
+    request_id: str | None
 
 
 def note(sql: Sql, kind: str, detail: str, request_id: str | None = None) -> None:
@@ -20,7 +21,8 @@ def note(sql: Sql, kind: str, detail: str, request_id: str | None = None) -> Non
 
 def grouped(sql: Sql, days: int = 30) -> list[Group]:
     found = sql.rows(
-        "select kind, count(*), min(at), max(at), (array_agg(detail order by id desc))[1] from errors"
+        "select kind, count(*), min(at), max(at), (array_agg(detail order by id desc))[1],"
+        " (array_agg(request_id order by id desc) filter (where request_id is not null))[1] from errors"
         " where at > now() - make_interval(days => %s) group by kind order by max(at) desc",
         days,
     )

@@ -6,6 +6,7 @@ another took over, touches no row any more. Leases run by Postgres's clock.
 
 import json
 from collections.abc import Callable, Sequence
+from decimal import Decimal
 from typing import Any, NamedTuple
 
 from models import messages, rooms
@@ -315,9 +316,15 @@ class Ending(NamedTuple):
     stopped_by: str | None
     error_code: str | None
     error_message: str | None
+    cost: Decimal | None = None
+    first_ms: int | None = None
+    total_ms: int | None = None
 
 
-SPEND = "insert into usage (user_id, room_id, message_id, provider, model, input_tokens, output_tokens, estimated) "
+SPEND = (
+    "insert into usage (user_id, room_id, message_id, provider, model, input_tokens, output_tokens, estimated, cost, status,"
+    " first_ms, total_ms) "
+)
 
 
 def spend(
@@ -329,27 +336,34 @@ def spend(
     input_tokens: int,
     output_tokens: int,
     estimated: bool,
+    cost: Decimal | None,
 ) -> None:
     """Count tokens of a call to a model of which no message is kept."""
-    spent = (user_id, room_id, provider, model, input_tokens, output_tokens, estimated)
-    sql.run(SPEND + "values (%s, %s, null, %s, %s, %s, %s, %s)", *spent)
+    spent = (user_id, room_id, provider, model, input_tokens, output_tokens, estimated, cost)
+    sql.run(SPEND + "values (%s, %s, null, %s, %s, %s, %s, %s, %s, null, null, null)", *spent)
 
 
 def finish(sql: Sql, fence: Fence, room_id: str, end: Ending) -> MessageRow | None:
-    """Write the end of an answer; None when it is not this worker's any more. Its tokens are counted either way."""
-    locked = rooms.lock(sql, room_id) is not None
+    """Write the end of an answer; None when it is not this worker's any more. What it cost is counted either way."""
+    if rooms.lock(sql, room_id) is None:
+        return None
     spent = end.input_tokens + end.output_tokens > 0
-    if spent and locked:
+    mine = bool(sql.run("update messages set lease_until = lease_until where" + FENCE, *fence))
+    if spent or mine:
         sql.run(
-            SPEND + "select asked_by, room_id, id, %s, %s, %s, %s, %s from messages where id = %s",
+            SPEND + "select asked_by, room_id, id, %s, %s, %s, %s, %s, %s, %s, %s, %s from messages where id = %s",
             end.provider,
             end.model,
             end.input_tokens,
             end.output_tokens,
             end.estimated,
+            end.cost,
+            end.status if mine else "",  # another's answer is the one that counts
+            end.first_ms,
+            end.total_ms,
             fence.message_id,
         )
-    if not locked or not sql.run("update messages set lease_until = lease_until where" + FENCE, *fence):
+    if not mine:
         return None
     sql.run(
         "update messages set status = %s, content = %s, provider = %s, model = %s, input_tokens = %s,"

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from models import access
+from models import access, tallies
 from models.base import new_id
 from models.database import Sql
 
@@ -26,6 +26,8 @@ class RoomRow(NamedTuple):
     read_seq: int
     member_count: int
     bot: dict[str, Any]
+    retention_days: int | None
+    first_seq: int
 
 
 class MemberRow(NamedTuple):
@@ -47,7 +49,7 @@ class InviteRow(NamedTuple):
 
 ROOM = (
     "select r.id, r.name, r.created_at, h.head, h.last_seq, m.role, m.read_seq,"
-    " (select count(*) from members c where c.room_id = r.id), r.bot"
+    " (select count(*) from members c where c.room_id = r.id), r.bot, r.retention_days, r.first_seq"
     " from rooms r join room_heads h on h.room_id = r.id join members m on m.room_id = r.id and m.user_id = %s"
 )
 
@@ -89,7 +91,8 @@ def find(sql: Sql, room_id: str, user_id: str) -> RoomRow | None:
 def find_for(sql: Sql, room_id: str, user_ids: list[str]) -> list[tuple[str, RoomRow]]:
     """The room as each of these users sees it, with the user's id; those who are no members are left out."""
     found = sql.rows(
-        "select m.user_id, r.id, r.name, r.created_at, h.head, h.last_seq, m.role, m.read_seq, c.n, r.bot"
+        "select m.user_id, r.id, r.name, r.created_at, h.head, h.last_seq, m.role, m.read_seq, c.n, r.bot,"
+        " r.retention_days, r.first_seq"
         " from rooms r join room_heads h on h.room_id = r.id"
         " cross join lateral (select count(*) as n from members x where x.room_id = r.id) c"
         " join members m on m.room_id = r.id where r.id = %s and m.user_id = any(%s::uuid[])",
@@ -149,8 +152,15 @@ def names_of(sql: Sql, ids: Sequence[str]) -> dict[str, str]:
     return {row[0]: row[1] for row in found}
 
 
-def delete(sql: Sql, room_id: str) -> None:
-    """The room and all that was said in it. The caller holds the head."""
+def set_retention(sql: Sql, room_id: str, days: int | None) -> None:
+    """None: as long as the server says."""
+    sql.run("update rooms set retention_days = %s where id = %s", days, room_id)
+    access.append(sql, "room_changed", room_id=room_id)
+
+
+def delete(sql: Sql, room_id: str, zone: str) -> None:
+    """The room and all that was said in it, but for the sums of it. The caller holds the head."""
+    tallies.take_room(sql, room_id, zone)
     # First what the writers of the indexes hold while they write: they are waited for, or see that the room is gone.
     sql.row("select from rooms where id = %s for update", room_id)
     sql.run("delete from search_rooms where room_id = %s", room_id)

@@ -395,6 +395,10 @@ def forget(sql: Sql, room_id: str, seqs: Sequence[int]) -> Gone:
     return Gone(len(gone), had)
 
 
+def no_counts() -> Counter[int]:
+    return Counter()
+
+
 def uncount(sql: Sql, gone: Gone) -> None:
     counts: Counter[int] = Counter()
     counts.subtract(gone.counts)

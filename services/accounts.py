@@ -19,12 +19,13 @@ from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 
 from config.settings import Settings
-from models import access, accounts, embeddings, rooms, search, stats
+from models import access, accounts, embeddings, retention, rooms, search, stats, tallies
 from models.database import Database, Sql
 from services.errors import AuthError, ChatError, Conflict, Forbidden, NotFound, invalid, limited
 from services.limits import Limit, Shared
 from services.tokens import Tokens, hashed, invalid_token, new_secret
 
+RESET_S = 86_400
 UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}", re.ASCII)
 EMAIL = re.compile(r"[^@\s\x00-\x1f\x7f]+@[^@\s\x00-\x1f\x7f]+")
 
@@ -314,14 +315,12 @@ class Accounts:
     async def search(self, text: str, limit: int) -> list[Any]:
         return await self._db.run_bare(accounts.search, text, limit)
 
-    async def usage(self, who: Identity) -> tuple[int, int, int, int]:
-        return await self._db.run_bare(accounts.usage, who.user_id)
-
-    async def leave_for_good(self, who: Identity, password: str) -> None:
+    async def leave_for_good(self, who: Identity, password: str, erase: bool) -> None:
+        """erase: what he has said goes too; `services.retention` sees to it."""
         self._need_session(who)
         user = await self._db.run_bare(accounts.find, who.user_id)
         await self._check_password(user, password)
-        await self._db.run(delete_account, who.user_id)
+        await self._db.run(delete_account, who.user_id, self._settings.time_zone, erase)
         self.forget(user_id=who.user_id)
         self._changed()
 
@@ -333,39 +332,61 @@ class Accounts:
     async def change(
         self, who: Identity, user_id: str, role: str | None, disabled: bool | None, reset: bool
     ) -> tuple[Any, str | None]:
-        """(user, new password when one was asked for)."""
-        password = secrets.token_urlsafe(12) if reset else None
-        password_hash = await self._hash(password) if password else None
-        user = await self._db.run(self._change, who.user_id, user_id, role, disabled, password_hash)
+        """(user, the secret of a link for a new password when one was asked for). The old password is void then."""
+        secret = new_secret() if reset else None
+        user = await self._db.run(self._change, who.user_id, user_id, role, disabled, secret)
         if user is None:
             raise NotFound("request.not_found", "There is no such user.")
         self.forget(user_id=user_id)
         self._changed()
-        return user, password
+        return user, secret
+
+    async def use_reset(self, secret: str, password: str, device: Device) -> SignedIn:
+        """A new password by a one-time link, and in. Every other session of the account has ended."""
+        invalid_link = NotFound(
+            "auth.reset_invalid", "This link is unknown, used or over. Ask an administrator for a new one."
+        )
+        if not await self._db.run_bare(accounts.reset_exists, hashed(secret)):
+            raise invalid_link  # before the slow part, which nobody shall have for nothing
+        password_hash = await self._hash(password)
+
+        def work(sql: Sql) -> tuple[Any, tuple[str, str, str]] | None:
+            user = accounts.use_reset(sql, hashed(secret), password_hash)
+            return None if user is None else (user, self._open_session(sql, user.id, device))
+
+        done = await self._db.run(work)
+        if done is None:
+            raise invalid_link
+        user, signed_in = done
+        self.forget(user_id=user.id)
+        self._changed()
+        if user.disabled:
+            raise Forbidden("auth.disabled", "This account is disabled. Ask an administrator.")
+        return self._signed(user, *signed_in)
 
     @staticmethod
     def _change(
-        sql: Sql, admin_id: str, user_id: str, role: str | None, disabled: bool | None, password_hash: str | None
+        sql: Sql, admin_id: str, user_id: str, role: str | None, disabled: bool | None, secret: str | None
     ) -> Any:
         user = accounts.change_admin(sql, user_id, role, disabled)
         if user is None:
             return None
-        if password_hash is not None:
-            accounts.change_password(sql, user_id, None, password_hash, b"")
+        if secret is not None:
+            accounts.add_reset(sql, user_id, hashed(secret), RESET_S)
         for action, done in (
             (f"role {role}", role is not None),
             ("disable" if disabled else "enable", disabled is not None),
-            ("reset password", password_hash is not None),
+            ("reset password", secret is not None),
         ):
             if done:
                 stats.audit(sql, admin_id, action, f"user {user_id}")
         return user
 
-    async def delete(self, who: Identity, user_id: str) -> None:
+    async def delete(self, who: Identity, user_id: str, erase: bool) -> None:
         def work(sql: Sql) -> bool:
-            deleted = delete_account(sql, user_id)
+            deleted = delete_account(sql, user_id, self._settings.time_zone, erase)
             if deleted:
-                stats.audit(sql, who.user_id, "delete", f"user {user_id}")
+                stats.audit(sql, who.user_id, "delete with messages" if erase else "delete", f"user {user_id}")
             return deleted
 
         if not await self._db.run(work):
@@ -388,15 +409,19 @@ class Accounts:
         return await asyncio.get_running_loop().run_in_executor(self._threads, verify)
 
 
-def delete_account(sql: Sql, user_id: str) -> bool:
-    """Leave every room, then take everything personal out of the account. Messages stay under a nameless user."""
+def delete_account(sql: Sql, user_id: str, zone: str, erase: bool) -> bool:
+    """Leave every room, then take everything personal out of the account. Messages stay under a nameless user.
+
+    erase: they and his lines in the statistics go too; marked here, done by `services.retention`, whatever happens to this
+    process meanwhile.
+    """
     if accounts.find(sql, user_id) is None:
         return False
     for room_id in sorted(rooms.ids_of_user(sql, user_id)):
         rooms.lock(sql, room_id)
         others = [m for m in rooms.members(sql, room_id, None, 1_000_000) if m.user_id != user_id]
         if not others:
-            rooms.delete(sql, room_id)
+            rooms.delete(sql, room_id, zone)
             continue
         if rooms.owners(sql, room_id) == [user_id]:
             rooms.set_role(sql, room_id, others[0].user_id, "owner")
@@ -405,6 +430,12 @@ def delete_account(sql: Sql, user_id: str) -> bool:
     # The name is no word for what was said any more.
     search.forget_author(sql, user_id)
     embeddings.forget_author(sql, user_id)
+    retention.forget_given(sql, user_id)
+    if erase:
+        for room_id in retention.rooms_written_in(sql, user_id):
+            tallies.take_room(sql, room_id, zone)  # what is counted later would bring his line back
+        tallies.forget_user(sql, user_id)
+        retention.mark_erasing(sql, user_id, True)
     return True
 
 

@@ -7,26 +7,26 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
-from datetime import datetime
 from ipaddress import ip_address
 
 from pydantic import SecretStr
 
 from config.settings import Settings, kept_secret
 from models import accounts as account_rows
-from models import errors as error_rows
 from models import rooms as room_rows
-from models import stats
 from models.database import Database, DatabaseUnavailable
 from models.embedded import EmbeddedPostgres, running_url
 from services.access import AccessWatch
 from services.accounts import Accounts
+from services.administration import Administration
+from services.budgets import Budgets
 from services.generation import Generation
 from services.indexer import Indexer
 from services.llm.registry import Models
 from services.messages import Messages
 from services.metrics import Counts
 from services.previews import Previews
+from services.prices import Prices, load
 from services.realtime.activity import Activities
 from services.realtime.bus import Bus, MemoryBus
 from services.realtime.elsewhere import Elsewhere
@@ -35,10 +35,12 @@ from services.realtime.presence import Presences
 from services.realtime.redis_bus import RedisBus
 from services.realtime.registry import Registry
 from services.realtime.sockets import Sockets
+from services.retention import Retention
 from services.retrieval import Retrieval
 from services.rooms import Rooms
 from services.search import Search
 from services.source import Rows
+from services.tallies import Tallies
 from services.tasks import Tasks
 from services.tokens import Tokens
 from services.vectors import Vectors
@@ -72,6 +74,11 @@ class Services:
     models: Models
     generation: Generation
     previews: Previews
+    prices: Prices
+    budgets: Budgets
+    tallies: Tallies
+    retention: Retention
+    administration: Administration
     counts: Counts
     setup_code: str | None
     draining: bool = False
@@ -85,18 +92,6 @@ class Services:
     def deaf(self) -> bool:
         """Redis takes commands, yet this pod's listener has not heard its own canary for a while."""
         return isinstance(self.bus, RedisBus) and self.bus.deaf_s > DEAF_S
-
-    async def room_lines(self, after: str | None, limit: int) -> list[stats.RoomLine]:
-        return await self.db.run_bare(stats.rooms, after, limit)
-
-    async def lines(self, by: stats.By, since: datetime, until: datetime) -> list[stats.Line]:
-        return await self.db.run_bare(stats.by, by, since, until)
-
-    async def audits(self, before: int | None, limit: int) -> list[stats.AuditLine]:
-        return await self.db.run_bare(stats.audits, before, limit)
-
-    async def faults(self) -> list[error_rows.Group]:
-        return await self.db.run_bare(error_rows.grouped)
 
     async def drain(self) -> None:
         """Stop of a pod, the services' part of the story (`app.py` tells the rest)."""
@@ -182,15 +177,25 @@ async def open_services(settings: Settings, *, work: bool = True) -> AsyncIterat
         rooms = Rooms(db, settings, registry, presences, changed=access_changed)
         messages = Messages(db, settings, bus, activities, tasks, named=access_changed, shared=shared)
         stack.callback(messages.close)
-        vectors = Vectors(db, settings)
+        prices = load(settings.prices_file)
+        vectors = Vectors(db, settings, prices)
         stack.push_async_callback(vectors.close)
         search = Search(db, vectors, settings.zone, settings.database_threads)
         indexer = Indexer(db, settings.zone)
         models = Models(settings)
         stack.push_async_callback(models.close)
         retrieval = Retrieval(settings, search, vectors)
-        generation = Generation(db, settings, bus, models, retrieval, tasks, named=access_changed, observer=counts)
-        previews = Previews(db, settings, models, retrieval, shared)
+        prices, budgets, tallies = (
+            load(settings.prices_file),
+            Budgets(db, settings.time_zone),
+            Tallies(db, settings.time_zone),
+        )
+        generation = Generation(
+            db, settings, bus, models, retrieval, prices, budgets, tasks, named=access_changed, observer=counts
+        )
+        previews = Previews(db, settings, models, retrieval, prices, budgets, shared)
+        retention = Retention(db, settings, changed=access_changed, publish=messages.publish)
+        administration = Administration(db, settings, bus, registry, elsewhere, accounts, retention, prices)
         access = AccessWatch(db, accounts, registry, rooms.announce)
         await access.start()
         messages.on_batch = counts.batch
@@ -198,6 +203,7 @@ async def open_services(settings: Settings, *, work: bool = True) -> AsyncIterat
         def said(room_id: str) -> None:
             indexer.changed(room_id)
             vectors.changed(room_id)
+            tallies.changed(room_id)
 
         messages.on_changed = generation.on_changed = said
         messages.on_queued = generation.queued
@@ -210,6 +216,8 @@ async def open_services(settings: Settings, *, work: bool = True) -> AsyncIterat
                 access.nudge()
             elif what == "jobs":
                 generation.nudge()
+            elif what == "budgets":
+                budgets.nudge()
             elif what.startswith("moved:"):
                 activities.heard(what.removeprefix("moved:"))
             elif what.startswith("stop:"):
@@ -234,12 +242,16 @@ async def open_services(settings: Settings, *, work: bool = True) -> AsyncIterat
             tasks.forever(indexer.step, "indexer")
             tasks.forever(vectors.step, "vectors")
             tasks.forever(sockets.step, "sockets")
+            tasks.forever(budgets.step, "budgets")
+            tasks.forever(tallies.step, "tallies")
+            tasks.forever(retention.step, "retention")
             if shared is not None:
                 tasks.forever(elsewhere.step, "elsewhere")
                 stack.push_async_callback(elsewhere.leave)
         yield Services(
             settings, db, tasks, bus, hub, registry, presences, activities, sockets, tokens, accounts, access, rooms,
-            messages, search, indexer, vectors, retrieval, models, generation, previews, counts, setup_code,
+            messages, search, indexer, vectors, retrieval, models, generation, previews, prices, budgets,
+            tallies, retention, administration, counts, setup_code,
         )  # fmt: skip
 
 

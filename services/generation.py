@@ -9,19 +9,23 @@ import contextlib
 import logging
 import time
 from collections.abc import Callable
+from decimal import Decimal
 from typing import Any
 from uuid import uuid4
 
 from config.settings import Settings
-from models import errors, generations, rooms
+from models import budgets, errors, generations, rooms
+from models.budgets import Held
 from models.database import Database, DatabaseUnavailable, Sql
 from models.generations import Claimer, Ending, Fence, Job
 from models.messages import MessageRow
 from services import prompts
+from services.budgets import Allowance, BudgetExceeded, Budgets
 from services.llm.base import Delta, Kind, ProviderError, Request, Spent, close
 from services.llm.registry import Choice, Models
 from services.messages import bot_settings, title, view
 from services.plans import plan
+from services.prices import Price, Prices
 from services.realtime.bus import Bus
 from services.realtime.events import Bot, Event, Stream
 from services.retrieval import Retrieval, Source
@@ -44,6 +48,8 @@ class Observer:
     def first_token(self, ours_s: float, provider_s: float) -> None: ...
     def retried(self, provider: str) -> None: ...
     def ended(self, status: str, provider: str, seconds: float, input_tokens: int, output_tokens: int) -> None: ...
+    def paid(self, model: str, cost: float) -> None: ...
+    def over_budget(self, kind: str) -> None: ...
 
 
 class Answer:
@@ -69,6 +75,12 @@ class Answer:
         self.input_tokens: int | None = None
         self.output_tokens: int | None = None
         self.stopped_by: str | None = None
+        self.price: Price | None = None
+        self.allowance: Allowance | None = None
+        self.holds = False  # others are told what it has cost so far
+        self.over: BudgetExceeded | None = None
+        self.first_s: float | None = None
+        self.began = time.monotonic()
         self.lost = False
         self.stream_task: asyncio.Task[None] | None = None
         self.task: asyncio.Task[None] | None = None
@@ -77,6 +89,7 @@ class Answer:
         self._waiting: list[str] = []
         self._kind: Kind = "text"
         self._flushed = 0.0
+        self._published = prompts.Estimate()
         self._timer: asyncio.TimerHandle | None = None
         self._thinking_since: float | None = None
 
@@ -122,6 +135,28 @@ class Answer:
         kind = "reasoning" if self._kind == "reasoning" else None
         piece = Stream(self.row.room_id, self.row.id, self.fence.attempt, n, self.next, token, kind)  # type: ignore[arg-type]
         self._bus.publish_piece(piece)
+        self._published.add(token)
+        if self.allowance is not None:
+            self.check_budget()
+
+    # -- what it costs
+
+    @property
+    def held(self) -> Held:
+        """What it has cost so far, as far as one knows while it runs."""
+        given = self.input_tokens if self.input_tokens is not None else self.prompt.tokens if self.prompt else 0
+        said = max(self._published.tokens, self.output_tokens or 0)
+        cost = self.price.of(given, said) if self.price is not None else Decimal(0)
+        return Held(self.row.id, self.row.asked_by, self.row.room_id, given + said, cost)
+
+    def check_budget(self) -> None:
+        """End the stream when what it may cost is reached; that is then why it ended."""
+        if self.allowance is None or self.over is not None:
+            return
+        now = self.held
+        if limit := self.allowance.passed(now.tokens, now.cost):
+            self.over = BudgetExceeded(limit)
+            self.halt()
 
     def unsaved(self) -> tuple[int, int, str]:
         """(from, next, text) published since `saved`."""
@@ -145,16 +180,17 @@ class Answer:
         counted = self.input_tokens is not None and self.output_tokens is not None and status == "complete"
         given = self.prompt.tokens if self.prompt is not None else 0
         guess = prompts.estimate_tokens(text) + prompts.estimate_tokens(thoughts)
+        input_tokens = (self.input_tokens if self.input_tokens is not None else given) if spent else 0
+        # A stream that was cut off has told less than it cost.
+        told = self.output_tokens or 0
+        output_tokens = (told if counted else max(guess, told)) if spent else 0
         return Ending(
             status=status,
             content=text,
             provider=self.provider,
             model=self.model,
-            input_tokens=(self.input_tokens if self.input_tokens is not None else given) if spent else 0,
-            # A stream that was cut off has told less than it cost.
-            output_tokens=(max(guess, self.output_tokens or 0) if not counted else self.output_tokens or 0)
-            if spent
-            else 0,
+            input_tokens=input_tokens,
+            output_tokens=output_tokens,
             estimated=spent and not counted,
             reasoning=thoughts or None,
             reasoning_ms=round(self.thought_s * 1000) if thoughts else None,
@@ -162,6 +198,9 @@ class Answer:
             stopped_by=self.stopped_by,
             error_code=error.code if error else None,
             error_message=error.message if error else None,
+            cost=self.price.of(input_tokens, output_tokens) if self.price is not None else None,
+            first_ms=round(self.first_s * 1000) if self.first_s is not None else None,
+            total_ms=round((time.monotonic() - self.began) * 1000),
         )
 
 
@@ -173,6 +212,8 @@ class Generation:
         bus: Bus,
         models: Models,
         retrieval: Retrieval,
+        prices: Prices,
+        budgets: Budgets,
         tasks: Tasks,
         *,
         named: Callable[[], None],
@@ -183,6 +224,8 @@ class Generation:
         self._bus = bus
         self._models = models
         self._retrieval = retrieval
+        self._prices = prices
+        self._budgets = budgets
         self._tasks = tasks
         self._named = named
         self.observer = observer or Observer()
@@ -263,12 +306,16 @@ class Generation:
                 await asyncio.wait([answer.stream_task])
                 if answer.stream_task.cancelled():
                     status = "stopped"
+                    if answer.over is not None and answer.stopped_by is None:
+                        error = self._over_budget(answer.over)
                 else:
                     answer.stream_task.result()
         except asyncio.CancelledError:
             answer.halt()
             self._running.pop(answer.row.id, None)
             raise
+        except BudgetExceeded as failure:
+            status, error = "failed", self._over_budget(failure)
         except ProviderError as failure:
             status, error = "failed", failure
             log.warning("answer failed", extra={"kind": failure.code, "error": str(failure)[:300]})
@@ -287,6 +334,10 @@ class Generation:
                 status, answer.provider or "none", time.monotonic() - began,
                 answer.input_tokens or 0, answer.output_tokens or 0,
             )  # fmt: skip
+
+    def _over_budget(self, reason: BudgetExceeded) -> ProviderError:
+        self.observer.over_budget(reason.limit.kind)
+        return ProviderError(reason.message, code="budget.exceeded")
 
     async def _make(self, answer: Answer, question: MessageRow, began: float) -> None:
         await self._stream(answer, await self._plan(answer, question), began)
@@ -334,6 +385,10 @@ class Generation:
         last: ProviderError | None = None
         for choice in self._models.choices(answer.bot):
             answer.provider, answer.model = choice.provider.name, choice.model
+            answer.price = self._prices.of(answer.provider, answer.model)
+            if self._budgets.limited:
+                answer.allowance = await self._budgets.admit(answer.held)
+                answer.holds = True
             for trial in range(self._settings.provider_retries + 1):
                 try:
                     await self._stream_once(answer, choice, request._replace(model=choice.model), began)
@@ -373,6 +428,7 @@ class Generation:
                     if not answer.begun:
                         now = time.monotonic()
                         self.observer.first_token(asked - began, now - asked)
+                        answer.first_s = now - answer.began
                     answer.add(item)
                     if not answer.context_kept:
                         self._keep_context(answer)
@@ -389,7 +445,7 @@ class Generation:
         deadline = time.monotonic() + FINISH_TRIES_S
         while True:
             try:
-                row = await self._db.run(_write_end, answer.fence, answer.row.room_id, ending)
+                row = await self._db.run(_write_end, answer.fence, answer.row.room_id, ending, answer.holds)
                 break
             except DatabaseUnavailable:
                 if time.monotonic() > deadline:
@@ -399,6 +455,8 @@ class Generation:
             return
         self._bus.publish(row.room_id, Event("message", view(row)))
         self.on_changed(row.room_id)
+        if ending.cost:
+            self.observer.paid(ending.model, float(ending.cost))
         if status != "complete" or answer.job.room_name is not None or question is None:
             return
         if await self._db.run(rooms.name_if_unnamed, row.room_id, title(question.content)):
@@ -432,6 +490,15 @@ class Generation:
             if lease.stopped_by is not None and answer.stopped_by is None:
                 answer.stopped_by = lease.stopped_by
                 answer.halt()
+        if self._budgets.limited:
+            await self._renew_allowances([one for one in answers if one.provider and not one.lost])
+
+    async def _renew_allowances(self, answers: list[Answer]) -> None:
+        for answer, allowance in zip(
+            answers, await self._budgets.renew([answer.held for answer in answers]), strict=True
+        ):
+            answer.allowance, answer.holds = allowance, True
+            answer.check_budget()
 
     # -- the end
 
@@ -458,7 +525,9 @@ def _context_of(bot: dict[str, Any]) -> int:
     return bot_settings(bot).context_messages
 
 
-def _write_end(sql: Sql, fence: Fence, room_id: str, ending: Ending) -> MessageRow | None:
+def _write_end(sql: Sql, fence: Fence, room_id: str, ending: Ending, holds: bool) -> MessageRow | None:
+    if holds:
+        budgets.let_go(sql, fence.message_id)
     if ending.error_code is not None:
         errors.note(sql, ending.error_code, f"{ending.provider} {ending.model}: {ending.error_message}")
     return generations.finish(sql, fence, room_id, ending)

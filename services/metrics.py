@@ -37,6 +37,8 @@ class Counts(Observer):
         self.answers: Counter[tuple[str, str]] = Counter()
         self.answer_s = Histogram()
         self.tokens: Counter[tuple[str, str]] = Counter()
+        self.cost: dict[str, float] = {}
+        self.budget_refusals: Counter[str] = Counter()
 
     def batch(self, size: int, seconds: float) -> None:
         self.batches.observe(size)
@@ -61,3 +63,9 @@ class Counts(Observer):
         self.answer_s.observe(seconds)
         self.tokens[provider, "input"] += input_tokens
         self.tokens[provider, "output"] += output_tokens
+
+    def paid(self, model: str, cost: float) -> None:
+        self.cost[model] = self.cost.get(model, 0.0) + cost
+
+    def over_budget(self, kind: str) -> None:
+        self.budget_refusals[kind] += 1

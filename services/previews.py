@@ -2,21 +2,25 @@
 
 import asyncio
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Any, NamedTuple
 
 from config.settings import Settings
 from models import generations, messages, rooms
 from models.base import new_id
+from models.budgets import Held
 from models.database import Database, Sql
 from models.messages import MessageRow
 from services import prompts
 from services.accounts import Identity
+from services.budgets import Budgets
 from services.errors import Invalid, Unavailable, limited
 from services.limits import Limit, Shared
 from services.llm.base import Delta, ProviderError, Request, Spent, close
 from services.llm.registry import Choice, Models
 from services.messages import bot_settings
 from services.plans import plan
+from services.prices import Prices
 from services.retrieval import Retrieval
 from services.rooms import check_owner, merged
 
@@ -68,18 +72,28 @@ class Heard:
 
 class Previews:
     def __init__(
-        self, db: Database, settings: Settings, models: Models, retrieval: Retrieval, shared: Shared | None
+        self,
+        db: Database,
+        settings: Settings,
+        models: Models,
+        retrieval: Retrieval,
+        prices: Prices,
+        budgets: Budgets,
+        shared: Shared | None,
     ) -> None:
         self._db = db
         self._settings = settings
         self._models = models
         self._retrieval = retrieval
+        self._prices = prices
+        self._budgets = budgets
         self._asks = Limit("previews", PER_MINUTE if settings.sends_per_10s else 0, 60, shared)
 
     async def ask(self, who: Identity, room_id: str, patch: dict[str, Any], text: str) -> Preview:
         """The answer to `text` if it were said now and the bot's settings were changed by `patch`.
 
-        Raises NotFound, Forbidden (owners only, as they alone can change the bot), Invalid, Limited, Unavailable.
+        Raises NotFound, Forbidden (owners only, as they alone can change the bot), Invalid, Limited (also by a budget),
+        Unavailable.
         """
         kept, history, seq = await self._db.run_snapshot(_read, room_id, who.user_id, patch)
         taken = await self._asks.take(who.user_id)
@@ -95,6 +109,10 @@ class Previews:
             raise Invalid(error.code, error.message, field="bot.provider") from error
         planned = await plan(self._settings, self._retrieval, bot, history, question, None)
         most = min(MOST_TOKENS, self._settings.max_output_tokens)
+        if self._budgets.limited:
+            given = planned.prompt.tokens
+            cost = self._prices.cost(choice.provider.name, choice.model, given, 0)
+            await self._budgets.ask(Held(question.id, who.user_id, room_id, given, cost or Decimal(0)))
         try:
             request = planned.request._replace(model=choice.model, max_tokens=most)
             return await self._hear(who, room_id, choice, request, planned.prompt)
@@ -116,8 +134,11 @@ class Previews:
         finally:
             await close(deltas)
             if heard.has_cost:  # also when it broke off
-                spent = (choice.provider.name, choice.model, *heard.spent)
-                await self._db.run(generations.spend, who.user_id, room_id, *spent)
+                given, told, guessed = heard.spent
+                name, model = choice.provider.name, choice.model
+                cost = self._prices.cost(name, model, given, told)
+                spent = (who.user_id, room_id, name, model, given, told, guessed, cost)
+                await self._db.run(generations.spend, *spent)
         if not heard.text:
             raise ProviderError("The model gave an empty answer.")
         given, told, _ = heard.spent

@@ -74,12 +74,30 @@ class Prompt(NamedTuple):
         return estimate_tokens(self.system) + sum(estimate_tokens(turn.text) + 4 for turn in self.turns)
 
 
+class Estimate:
+    """About how many tokens a text is that comes in pieces."""
+
+    __slots__ = ("_ascii", "_others")
+
+    def __init__(self) -> None:
+        self._ascii = 0
+        self._others = 0
+
+    def add(self, text: str) -> None:
+        ascii_chars = len(text) if text.isascii() else sum(char < "\x80" for char in text)
+        self._ascii += ascii_chars
+        self._others += len(text) - ascii_chars
+
+    @property
+    def tokens(self) -> int:
+        return (self._ascii + 3) // 4 + (self._others * 2 + 2) // 3
+
+
 def estimate_tokens(text: str) -> int:
     """About what tokenizers of today make of a text: four ASCII letters a token, two of any others for three."""
-    if text.isascii():
-        return (len(text) + 3) // 4
-    ascii_chars = sum(char < "\x80" for char in text)
-    return (ascii_chars + 3) // 4 + ((len(text) - ascii_chars) * 2 + 2) // 3
+    estimate = Estimate()
+    estimate.add(text)
+    return estimate.tokens
 
 
 def build(

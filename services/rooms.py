@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from config.settings import Settings
 from models import accounts, messages, rooms
@@ -43,6 +44,8 @@ def room_view(row: RoomRow, last: MessageRow | None = None) -> Room:
         member_count=row.member_count,
         bot=bot_settings(row.bot),
         last_message=view(last) if last else None,
+        retention_days=row.retention_days,
+        first_seq=row.first_seq if row.first_seq > 1 else None,
     )
 
 
@@ -118,7 +121,14 @@ class Rooms:
         more = (found[limit - 1][0], found[limit - 1][1].id) if len(found) > limit else None
         return [room for _, room in found[:limit]], more
 
-    async def change(self, who: Identity, room_id: str, name: str | None, bot: dict[str, Any] | str | None) -> Room:
+    async def change(
+        self,
+        who: Identity,
+        room_id: str,
+        name: str | None,
+        bot: dict[str, Any] | str | None,
+        retention_days: int | None | UnsetType = UNSET,
+    ) -> Room:
         """name: the new one or None. bot: a merge patch (a null takes a field back), "reset" for all defaults, or None."""
 
         def work(sql: Sql) -> None:
@@ -131,6 +141,8 @@ class Rooms:
                 assert row is not None
                 kept = {} if isinstance(bot, str) else merged(row.bot, bot)
             rooms.change(sql, room_id, name, kept)
+            if retention_days is not UNSET:
+                rooms.set_retention(sql, room_id, retention_days)
 
         await self._db.run(work)
         self._changed()
@@ -141,7 +153,7 @@ class Rooms:
             if rooms.lock(sql, room_id) is None:
                 raise room_not_found()
             check_owner(sql, room_id, who.user_id)
-            rooms.delete(sql, room_id)
+            rooms.delete(sql, room_id, self._settings.time_zone)
 
         await self._db.run(work)
         self._changed()
@@ -226,7 +238,7 @@ class Rooms:
             if member is None:
                 raise NotFound("request.not_found", "This person is not in the room.")
             if leaving and len(rooms.members(sql, room_id, None, 2)) == 1:
-                rooms.delete(sql, room_id)
+                rooms.delete(sql, room_id, self._settings.time_zone)
                 return
             if member.role == "owner":
                 _check_other_owner(sql, room_id, user_id)

@@ -12,6 +12,7 @@ import random
 import time
 from collections import OrderedDict
 from collections.abc import Sequence
+from decimal import Decimal
 from typing import NamedTuple
 from uuid import uuid4
 
@@ -23,6 +24,7 @@ from services.embedding import grip
 from services.embedding.base import Embedded, Embedder, EmbeddingError
 from services.embedding.local import PREFIX, LocalEmbedder
 from services.embedding.openai import OpenAIEmbedder
+from services.prices import Prices
 from services.prompts import estimate_tokens
 
 log = logging.getLogger("maru.vectors")
@@ -68,8 +70,9 @@ class State(NamedTuple):
 
 
 class Vectors:
-    def __init__(self, db: Database, settings: Settings) -> None:
+    def __init__(self, db: Database, settings: Settings, prices: Prices) -> None:
         self._db = db
+        self._prices = prices
         self._settings = settings
         self.name = settings.embedding_model
         self.owner = str(uuid4())
@@ -275,7 +278,11 @@ class Vectors:
             chars[one.room_id] = chars.get(one.room_id, 0) + len(text)
         total = sum(chars.values())
         spent = [(room_id, round(tokens * count / total)) for room_id, count in chars.items() if count]
-        await self._db.run(stats.spend_embedding, model.name, spent)
+        await self._db.run(stats.spend_embedding, model.name, spent, self._price_of(model.name))
+
+    def _price_of(self, model: str) -> Decimal | None:
+        price = self._prices.of("embedding", model)
+        return price.input if price is not None else None
 
     async def _note(self, model: Model, error: EmbeddingError) -> None:
         if model.name not in self.faults:

@@ -19,7 +19,8 @@ CONTRACT = ROOT.parent / "shared" / "PROTOCOL.md"
 TABLES = (
     "users, sessions, refresh_tokens, api_keys, rooms, room_heads, members, invites, messages, message_versions,"
     " message_pieces, message_contexts, access_log, usage, errors, audit, search_rooms, search_messages, search_terms,"
-    " embedding_models, embedding_rooms, message_vectors"
+    " embedding_models, embedding_rooms, message_vectors, tallies, paces,"
+    " tallied_rooms, budgets, spending, budget_marks, password_resets"
 )
 ZEROED = "update access_head set n = 0; update search_totals set messages = 0, length = 0"
 

@@ -66,13 +66,32 @@ async def change_me(call: Call) -> types.Profile:
 
 
 async def my_usage(call: Call) -> types.OwnUsage:
-    day_in, day_out, month_in, month_out = await call.services.accounts.usage(call.who)
-    return types.OwnUsage(types.Tokens(day_in, day_out), types.Tokens(month_in, month_out))
+    own, limits = await call.services.budgets.own(call.who.user_id)
+    today, month = (types.Tokens(f.input_tokens, f.output_tokens, float(f.cost)) for f in own)
+    budgets = [
+        types.OwnBudget(
+            limit.span, limit.unit, float(spent), state, amount(limit.soft), amount(limit.hard)  # type: ignore[arg-type]
+        )
+        for limit, spent, state in limits
+    ]  # fmt: skip
+    return types.OwnUsage(today, month, call.services.prices.currency, budgets)
+
+
+def amount(value: Any) -> float | None:
+    return None if value is None else float(value)
 
 
 async def leave_for_good(call: Call) -> None:
-    await call.services.accounts.leave_for_good(call.who, call.body.password)
+    erase = call.body.messages == "remove"
+    await call.services.accounts.leave_for_good(call.who, call.body.password, erase)
+    if erase:
+        await call.services.retention.erase(call.who.user_id)
     call.clear_cookie()
+
+
+async def use_reset(call: Call) -> types.SignedIn:
+    body: types.UseReset = call.body
+    return signed_in(call, await call.services.accounts.use_reset(body.token, body.password, call.device))
 
 
 async def people(call: Call) -> types.People:
@@ -83,18 +102,17 @@ async def people(call: Call) -> types.People:
 
 async def sessions(call: Call) -> types.Sessions:
     found = await call.services.accounts.sessions(call.who)
-    return types.Sessions(
-        [
-            types.Session(
-                row.id,
-                timestamp(row.created_at),
-                timestamp(row.last_seen_at),
-                row.id == call.who.session_id,
-                row.user_agent,
-                row.ip,
-            )
-            for row in found
-        ]
+    return types.Sessions([session_view(call, row) for row in found])
+
+
+def session_view(call: Call, row: Any) -> types.Session:
+    return types.Session(
+        row.id,
+        timestamp(row.created_at),
+        timestamp(row.last_seen_at),
+        row.id == call.who.session_id,
+        row.user_agent,
+        row.ip,
     )
 
 
@@ -141,10 +159,12 @@ ROUTES = [
     Route("POST", "/auth/logout", log_out, "End this session.", T, status=204),
     Route("POST", "/auth/password", change_password, "Change the password; every other session ends.", T,
           body=types.ChangePassword, reply=types.SignedIn),
+    Route("POST", "/auth/reset", use_reset, "Set a new password by the one-time link of an administrator, and sign in.", T,
+          body=types.UseReset, reply=types.SignedIn, who=None),
     Route("GET", "/users/me", me, "Own profile.", T, reply=types.Profile),
     Route("PATCH", "/users/me", change_me, "Change one's name.", T, body=types.ChangeProfile, reply=types.Profile),
     Route("DELETE", "/users/me", leave_for_good, "Leave for good.", T, body=types.LeaveForGood, status=204),
-    Route("GET", "/users/me/usage", my_usage, "Own tokens.", T, reply=types.OwnUsage),
+    Route("GET", "/users/me/usage", my_usage, "Own tokens, money and budgets.", T, reply=types.OwnUsage),
     Route("GET", "/users", people, "People to invite, by part of the name or whole email.", T,
           query=types.FindPeople, reply=types.People),
     Route("GET", "/users/me/sessions", sessions, "Signed-in devices.", T, reply=types.Sessions),

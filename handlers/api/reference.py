@@ -114,6 +114,10 @@ def responses_of(route: Route) -> dict[str, Any]:
             found[str(status)]["content"] = {"application/json": {"schema": schema}}
     if route.path == "/metrics":
         found["200"]["content"] = {"text/plain": {"schema": {"type": "string"}}}
+    if route.path == "/admin/live":
+        found["200"]["content"] = {"text/event-stream": {"schema": ref(route.reply)}}
+    if route.path in ("/admin/stats", "/admin/usage"):
+        found["200"]["content"]["text/csv"] = {"schema": {"type": "string"}}
     if route.path == "/rooms/{roomId}/export":
         found["200"]["content"]["text/markdown"] = {"schema": {"type": "string"}}
     wrong = {

@@ -54,7 +54,9 @@ async def change(call: Call) -> Room:
         bot = "reset"
     elif body.bot is not UNSET:
         bot = msgspec.to_builtins(body.bot)
-    return await call.services.rooms.change(call.who, call.path["roomId"], name.strip() if name else None, bot)
+    return await call.services.rooms.change(
+        call.who, call.path["roomId"], name.strip() if name else None, bot, body.retention_days
+    )
 
 
 async def preview(call: Call) -> types.Preview:
@@ -127,7 +129,7 @@ ROUTES = [
           body=types.MakeRoom, reply=Room, status=201),
     Route("GET", "/rooms", mine, "Own rooms, newest activity first.", T, query=types.Page, reply=types.RoomList),
     Route("GET", "/rooms/{roomId}", get, "A room.", T, reply=Room),
-    Route("PATCH", "/rooms/{roomId}", change, "Change name and bot (JSON merge patch).", T,
+    Route("PATCH", "/rooms/{roomId}", change, "Change name, bot and retention (JSON merge patch).", T,
           body=types.PatchRoom, reply=Room),
     Route("POST", "/rooms/{roomId}/preview", preview,
           "What the bot would answer with these settings: for an owner alone, and not kept.", T,

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from handlers.api.base import Answer, Body, Query
-from services.realtime.events import Member, Message, Provider, Role, Room, Source, When
+from services.realtime.events import Failure, Member, Message, Provider, Role, Room, Source, Usage, When
 
 CLEAN = r"\A[^\x00]*\Z"
 NAMED = r"\A(?=[\s\S]*\S)[^\x00-\x08\x0b-\x1f\x7f]*\Z"
@@ -22,6 +22,8 @@ Uuid = Annotated[str, Meta(extra_json_schema={"format": "uuid"})]
 Secret = Annotated[str, Meta(min_length=1, max_length=500)]
 Limit = Annotated[int, Meta(ge=1, le=200)]
 Seq = Annotated[int, Meta(ge=0, le=2**63 - 1)]
+Days = Annotated[int, Meta(ge=1, le=36_500)]
+Amount = Annotated[float, Meta(ge=0, le=1e15)]
 
 
 class Listed(Struct, rename="camel"):
@@ -75,17 +77,38 @@ class ChangeProfile(Body):
 
 
 class LeaveForGood(Body):
+    """messages: kept under a nameless user, or removed too."""
+
     password: AnyPassword
+    messages: Literal["keep", "remove"] = "keep"
 
 
 class Tokens(Answer):
+    """cost: of what has a price, in `currency`."""
+
     input_tokens: int
     output_tokens: int
+    cost: float
+
+
+class OwnBudget(Answer):
+    """A limit that holds for the asker. soft is told of; once hard is spent no model answers him until the span ends."""
+
+    span: Literal["day", "month"]
+    unit: Literal["tokens", "money"]
+    spent: float
+    state: Literal["under", "soft", "over"]
+    soft: float | None = None
+    hard: float | None = None
 
 
 class OwnUsage(Answer):
+    """Days and months of the server's time zone."""
+
     today: Tokens
     month: Tokens
+    currency: str
+    budgets: list[OwnBudget]
 
 
 class FindPeople(Query):
@@ -167,8 +190,11 @@ class MakeRoom(Body):
 
 
 class PatchRoom(Body):
+    """retentionDays: null for as long as the server keeps messages."""
+
     name: RoomName | UnsetType = UNSET
     bot: PatchBot | None | UnsetType = UNSET
+    retention_days: Days | None | UnsetType = UNSET
 
 
 class AskPreview(Body):
@@ -327,7 +353,7 @@ class Export(Query):
 
 
 class Account(Answer):
-    """An account as administrators see it. `password`: the new one, shown once after a reset."""
+    """An account as administrators see it. `resetUrl`: a link for a new password, good once and for a day, shown once."""
 
     id: str
     email: str
@@ -335,7 +361,7 @@ class Account(Answer):
     role: Literal["admin", "user"]
     created_at: str
     disabled: bool
-    password: str | None = None
+    reset_url: str | None = None
 
 
 class Accounts(Listed):
@@ -355,12 +381,24 @@ class PatchAccount(Body):
     reset_password: bool | UnsetType = UNSET
 
 
+class DeleteAccount(Query):
+    """messages: kept under a nameless user, or removed with the rest."""
+
+    messages: Literal["keep", "remove"] = "keep"
+
+
+class UseReset(Body):
+    token: Secret
+    password: Password
+
+
 class RoomLine(Answer):
     id: str
     name: str
     created_at: str
     member_count: int
     message_count: int
+    retention_days: int | None = None
 
 
 class RoomLines(Listed):
@@ -368,24 +406,97 @@ class RoomLines(Listed):
     next: str | None = None
 
 
+class FindRooms(Query):
+    q: Annotated[str, Meta(max_length=100)] = ""
+    sort: Literal["made", "messages", "members"] = "made"
+    cursor: str = ""
+    limit: Limit = 50
+
+
+class PatchRoomLine(Body):
+    """null: as long as the server keeps messages."""
+
+    retention_days: Days | None
+
+
 class StatsQuery(Query):
+    """Whole days of the server's time zone: from the one of `since` to the last that begins before `until`."""
+
     by: Literal["user", "room", "model", "day"] = "day"
     since: Time | UnsetType = UNSET
     until: Time | UnsetType = UNSET
+    sort: Literal["name", "messages", "answers", "failed", "stopped", "tokens", "cost"] = "tokens"
+    order: Literal["asc", "desc"] = "desc"
+    format: Literal["json", "csv"] = "json"
+    cursor: str = ""
+    limit: Annotated[int, Meta(ge=1, le=1000)] = 200
 
 
 class StatsLine(Answer):
+    """key: an id, `provider:model`, or a day. `name` is empty for what has none (any more)."""
+
     key: str
     name: str
     messages: int
     answers: int
+    failed: int
+    stopped: int
     input_tokens: int
     output_tokens: int
+    cost: float
 
 
 class StatsLines(Listed):
     items: list[StatsLine]
     next: str | None = None
+
+
+class Figures(Answer):
+    """messages: of people. answers: that ended; the failed and stopped are among them. cost: of what has a price."""
+
+    messages: int
+    answers: int
+    failed: int
+    stopped: int
+    input_tokens: int
+    output_tokens: int
+    cost: float
+    errors: int
+    first_token_p50_ms: float | None = None
+    first_token_p95_ms: float | None = None
+
+
+class Bucket(Figures, kw_only=True):
+    """at: when the hour or day begins, on the clock of `timeZone`."""
+
+    at: str
+
+
+class Now(Answer):
+    people: int
+    connections: int
+    pods: int
+    queued: int
+    streaming: int
+
+
+class OverviewQuery(Query):
+    span: Literal["24h", "14d", "90d"] = "14d"
+
+
+class Overview(Answer):
+    """unpriced: models, as `provider:model`, that were used this month and have no price."""
+
+    span: Literal["24h", "14d", "90d"]
+    currency: str
+    time_zone: str
+    now: Now
+    today: Figures
+    month: Figures
+    total: Figures
+    buckets: list[Bucket]
+    unpriced: list[str]
+    degraded: list[str]
 
 
 class AuditEntry(Answer):
@@ -394,6 +505,7 @@ class AuditEntry(Answer):
     action: str
     target: str
     user_id: str | None = None
+    user_name: str | None = None
 
 
 class AuditEntries(Listed):
@@ -407,11 +519,84 @@ class FaultGroup(Answer):
     first_at: str
     last_at: str
     example: str
+    request_id: str | None = None
 
 
 class Faults(Listed):
     items: list[FaultGroup]
     next: str | None = None
+
+
+class InForce(Answer):
+    """A setting as this pod has it. Of a secret: "set", or nothing."""
+
+    name: str
+    value: str
+    is_default: bool
+    is_secret: bool
+    description: str
+
+
+class SettingsInForce(Listed):
+    items: list[InForce]
+    next: str | None = None
+
+
+class BudgetLine(Answer):
+    """A limit. Without an id: for everyone who has no line of his own. soft is told of, hard is kept."""
+
+    kind: Literal["user", "room"]
+    span: Literal["day", "month"]
+    unit: Literal["tokens", "money"]
+    id: str | None = None
+    name: str | None = None
+    soft: float | None = None
+    hard: float | None = None
+    spent: float | None = None
+    state: Literal["under", "soft", "over"] | None = None
+
+
+class BudgetLines(Listed):
+    items: list[BudgetLine]
+    next: str | None = None
+
+
+class SetBudget(Body):
+    """Both null: the line goes, and everyone's holds again."""
+
+    kind: Literal["user", "room"]
+    span: Literal["day", "month"]
+    unit: Literal["tokens", "money"]
+    soft: Amount | None
+    hard: Amount | None
+    id: Uuid | UnsetType = UNSET
+
+
+class FollowLive(Query):
+    """text: what is said as well; opening that is written to the audit log."""
+
+    room_id: Uuid | UnsetType = UNSET
+    text: bool = False
+
+
+class LiveMessage(Answer):
+    """An event of `/admin/live`. chars: how long it is."""
+
+    id: str
+    room_id: str
+    room_name: str
+    seq: int
+    user_name: str
+    role: Literal["user", "bot", "system"]
+    status: str
+    ts: str
+    chars: int
+    user_id: str | None = None
+    deleted: bool | None = None
+    text: str | None = None
+    model: str | None = None
+    usage: Usage | None = None
+    error: Failure | None = None
 
 
 class EmbeddingModel(Answer):

@@ -44,6 +44,13 @@ class Elsewhere:
         self._rooms: dict[str, dict[str, int]] = {}
         self._mine: dict[str, int] = {}
         self._pods: dict[str, set[str]] = {}
+        self._connections: dict[str, int] = {}
+        self._alive = 0
+
+    def everybody(self, here: set[str], connections: int) -> tuple[int, int, int]:
+        """(people, connections, pods) over all pods; here, connections: of this one."""
+        people = here.union(*self._pods.values())
+        return len(people), connections + sum(self._connections.values()), self._alive + 1
 
     def online(self, user_id: str) -> bool:
         return any(user_id in users for users in self._pods.values())
@@ -96,7 +103,7 @@ class Elsewhere:
             return
         try:
             await self._renew(self._store)
-            pods, rooms = await self._read(self._store)
+            pods, rooms, self._connections, self._alive = await self._read(self._store)
         except RedisDown:
             return
         before, self._pods, self._rooms = self._pods, pods, rooms
@@ -121,22 +128,23 @@ class Elsewhere:
             store.tell(key, "HDEL", key, *past)
         self._told = rooms
 
-    async def _read(self, store: Store) -> tuple[dict[str, set[str]], dict[str, dict[str, int]]]:
-        """By pod: its users, and how many are present in its rooms."""
+    async def _read(self, store: Store) -> tuple[dict[str, set[str]], dict[str, dict[str, int]], dict[str, int], int]:
+        """By pod: its users, how many are present in its rooms, its connections; and how many other pods there are."""
         now = int(time.time())
         store.tell(PODS, "ZREMRANGEBYSCORE", PODS, "-inf", now - LIFE_S)
         names = [name.decode() for name in await store.ask(PODS, "ZRANGEBYSCORE", PODS, now, "+inf")]
         pods: dict[str, set[str]] = {}
         rooms: dict[str, dict[str, int]] = {}
-        for pod in names:
-            if pod == store.pod:
-                continue
+        connections: dict[str, int] = {}
+        others = [pod for pod in names if pod != store.pod]
+        for pod in others:
             flat = [part.decode() for part in await store.ask(key_of(pod), "HGETALL", key_of(pod))]
             counts = dict(zip(flat[::2], map(int, flat[1::2]), strict=True))
             if users := {name for name in counts if not name.startswith("#")}:
                 pods[pod] = users
+                connections[pod] = sum(counts[name] for name in users)
                 rooms[pod] = {name[1:]: count for name, count in counts.items() if name.startswith("#")}
-        return pods, rooms
+        return pods, rooms, connections, len(others)
 
     async def leave(self) -> None:
         """This pod ends: its users are elsewhere, or nowhere."""

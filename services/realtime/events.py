@@ -105,6 +105,8 @@ class Room(Wire):
     bot: Bot
     last_message: Message | None = None
     members_changed: bool | None = None
+    retention_days: int | None = None  # left out: the server's
+    first_seq: int | None = None  # where there is something below that was removed
 
 
 class Member(Wire):

@@ -117,6 +117,13 @@ class Registry:
     def online(self, user_id: str) -> bool:
         return user_id in self._users
 
+    def users(self) -> Iterable[str]:
+        return self._users.keys()
+
+    @property
+    def connections(self) -> int:
+        return sum(len(user.clients) for user in self._users.values())
+
     def all(self) -> Iterator[Client]:
         for user in list(self._users.values()):
             yield from list(user.clients)

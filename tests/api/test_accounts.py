@@ -253,15 +253,31 @@ async def test_a_disabled_account_is_out_everywhere_at_once_and_cannot_come_back
     assert (await pod.call("POST", "/auth/login", {"email": bob.email, "password": PASSWORD}))[0] == 200
 
 
-async def test_a_reset_password_is_shown_once_and_ends_every_session(pods):
+async def test_a_reset_ends_every_session_and_its_link_sets_a_password_once(pods):
     pod = await pods.start()
     ann, bob = await pod.person(), await pod.person()
     door = await bob.native()
-    answer = await ann.patch(f"/admin/users/{bob.id}", {"resetPassword": True})
+    first = (await ann.patch(f"/admin/users/{bob.id}", {"resetPassword": True}))["resetUrl"]
     assert (await door.end(1))[0] == 4500
-    login = {"email": bob.email, "password": answer["password"]}
-    assert (await pod.call("POST", "/auth/login", login))[0] == 200
-    assert "password" not in (await ann.get("/admin/users"))["items"][1]
+    assert (await pod.call("POST", "/auth/login", {"email": bob.email, "password": PASSWORD}))[0] == 401
+    assert "resetUrl" not in (await ann.get("/admin/users"))["items"][1]
+
+    async def use(link, password="another password"):
+        token = link.partition("/login#reset=")[2]
+        status, answer = await pod.call("POST", "/auth/reset", {"token": token, "password": password})
+        return status, answer.get("code") or answer["user"]["id"]
+
+    second = (await ann.patch(f"/admin/users/{bob.id}", {"resetPassword": True}))["resetUrl"]
+    assert await use(first) == (404, "auth.reset_invalid")  # the newer one replaced it
+    assert await use(second, "short") == (422, "request.invalid")
+    assert await use(second) == (200, bob.id)
+    assert await use(second) == (404, "auth.reset_invalid")
+    assert (await pod.call("POST", "/auth/login", {"email": bob.email, "password": "another password"}))[0] == 200
+    late = (await ann.patch(f"/admin/users/{bob.id}", {"resetPassword": True}))["resetUrl"]
+    await pod.services.db.run(lambda sql: sql.run("update password_resets set expires_at = now()"))
+    assert await use(late) == (404, "auth.reset_invalid")
+    kept = await pod.services.db.run_bare(lambda sql: str(sql.rows("select * from password_resets")))
+    assert late.partition("reset=")[2] not in kept
 
 
 async def test_a_token_that_runs_out_on_a_live_socket_is_replaced_by_auth_or_ends_it(pods, monkeypatch):

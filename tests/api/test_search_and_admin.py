@@ -67,7 +67,9 @@ async def test_hits_come_in_pages(pods):
     assert found == [f"needle {i}" for i in reversed(range(7))]
 
 
-@pytest.mark.parametrize("path", ["users", "rooms", "stats", "usage", "errors", "audit"])
+@pytest.mark.parametrize(
+    "path", ["users", "rooms", "stats", "usage", "errors", "audit", "settings", "budgets", "embedding"]
+)
 async def test_only_administrators_see_administration(pods, path):
     pod = await pods.start()
     admin, ann = await pod.person(), await pod.person()
@@ -94,9 +96,10 @@ async def test_figures_add_up_by_user_room_model_and_day(pods, model):
             for line in (await admin.get(f"/admin/stats?by={by}"))["items"]
         }
 
-    assert await lines("user") == {ann.id: ("Ann", 2, 0, 22, 10), admin.id: ("Admin", 1, 0, 0, 0)}
+    # answers count for whom they were made for
+    assert await lines("user") == {ann.id: ("Ann", 2, 2, 22, 10), admin.id: ("Admin", 1, 0, 0, 0)}
     assert await lines("room") == {room: ("A", 2, 2, 22, 10), quiet: ("B", 1, 0, 0, 0)}
-    assert await lines("model") == {"m1": ("m1", 0, 2, 22, 10)}
+    assert await lines("model") == {"openai:m1": ("m1", 0, 2, 22, 10)}
     (day,) = (await lines("day")).values()
     assert day[1:] == (3, 2, 22, 10)
     for odd in ("until=2000-01-01T00:00:00Z", "until=0001-01-01T00:00:00Z", "since=5475-09-24T11:40:22%2B22:43"):

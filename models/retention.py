@@ -1,0 +1,155 @@
+"""Taking away what is old, and what somebody has said. Knows rows that hold text; knows nothing of who decides.
+
+Whatever holds a text goes with it in one transaction: the message, its earlier texts, what the model was given, its words
+in the index, its vector. How common words are is counted down by the caller (`search.uncount`), under locks of its own.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from models import access, embeddings, rooms, search, tallies
+from models.database import Sql
+from models.messages import COLUMNS, FROM, MessageRow
+from models.search import Gone
+
+# Answers so near behind what was taken away may have been given it as context (at most 200 messages and their answers).
+CONTEXT_REACH = 400
+
+
+class Cut(NamedTuple):
+    """removed: how many messages. more: there are further ones to remove."""
+
+    removed: int
+    more: bool
+    gone: Gone
+
+
+def due(sql: Sql, default_days: int, limit: int) -> list[str]:
+    """Rooms whose oldest message is past its time. default_days: for rooms that say nothing; 0: for ever."""
+    found = sql.rows(
+        "select r.id from rooms r join messages m on m.room_id = r.id and m.seq = r.first_seq"
+        " where coalesce(r.retention_days, nullif(%s, 0)) is not null"
+        " and m.created_at < now() - make_interval(days => coalesce(r.retention_days, nullif(%s, 0)))"
+        " and m.status not in ('queued', 'streaming') limit %s",
+        default_days,
+        default_days,
+        limit,
+    )
+    return [row[0] for row in found]
+
+
+def cut(sql: Sql, room_id: str, default_days: int, zone: str, limit: int) -> Cut:
+    """Remove the oldest messages of a room as far as they are past their time and stand together."""
+    nothing = Cut(0, False, Gone(0, search.no_counts()))
+    if rooms.lock(sql, room_id) is None:
+        return nothing
+    found = sql.rows(
+        "select m.seq, m.created_at < now() - make_interval(days => coalesce(r.retention_days, nullif(%s, 0)))"
+        " and m.status not in ('queued', 'streaming') from rooms r join messages m on m.room_id = r.id and m.seq >= r.first_seq"
+        " where r.id = %s order by m.seq limit %s",
+        default_days,
+        room_id,
+        limit,
+    )
+    seqs: list[int] = []
+    for seq, past in found:
+        if not past:
+            break
+        seqs.append(seq)
+    if not seqs:
+        return nothing
+    tallies.take_room(sql, room_id, zone)
+    gone = forget(sql, room_id, seqs)
+    forget_contexts(sql, room_id, seqs[0], seqs[-1] + CONTEXT_REACH)
+    sql.run("delete from messages where room_id = %s and seq between %s and %s", room_id, seqs[0], seqs[-1])
+    sql.run("update rooms set first_seq = %s where id = %s", seqs[-1] + 1, room_id)
+    access.append(sql, "room_changed", room_id=room_id)
+    return Cut(len(seqs), len(seqs) == limit, gone)
+
+
+def forget(sql: Sql, room_id: str, seqs: Sequence[int]) -> Gone:
+    """Words and vectors of these places."""
+    embeddings.forget(sql, room_id, *seqs)
+    return search.forget(sql, room_id, seqs)
+
+
+def forget_contexts(sql: Sql, room_id: str, low: int, high: int) -> None:
+    """What models were given for answers at these places, both ends with them."""
+    sql.run(
+        "delete from message_contexts where message_id in (select id from messages where room_id = %s and role = 'bot'"
+        " and seq between %s and %s)",
+        room_id,
+        low,
+        high,
+    )
+
+
+# -- what somebody has said
+
+
+def rooms_written_in(sql: Sql, user_id: str) -> list[str]:
+    found = sql.rows("select distinct room_id from messages where user_id = %s order by 1", user_id)
+    return [row[0] for row in found]
+
+
+def forget_given(sql: Sql, user_id: str) -> None:
+    """What models were given in the rooms where he has written: his name stands in it, and his words."""
+    sql.run(
+        "delete from message_contexts where message_id in (select m.id from messages m where m.role = 'bot'"
+        " and m.room_id = any(%s::uuid[]))",
+        rooms_written_in(sql, user_id),
+    )
+
+
+class Erased(NamedTuple):
+    """changed: the messages as they are now."""
+
+    changed: list[MessageRow]
+    more: bool
+    gone: Gone
+
+
+def erase(sql: Sql, room_id: str, user_id: str, limit: int) -> Erased:
+    """Delete what a user has said in a room, so many at once: each takes a number of the room's, as any deletion does."""
+    locked = rooms.lock(sql, room_id)
+    found = (
+        sql.rows(
+            "select seq from messages where room_id = %s and user_id = %s and not deleted order by seq limit %s",
+            room_id,
+            user_id,
+            limit,
+        )
+        if locked
+        else []
+    )
+    seqs = [row[0] for row in found]
+    if not seqs or locked is None:
+        return Erased([], False, Gone(0, search.no_counts()))
+    head = locked[0]
+    sql.run(
+        "update messages m set content = '', deleted = true, versions = 0, edited_at = null, changed_seq = %s + v.i"
+        " from unnest(%s::bigint[]) with ordinality v(seq, i) where m.room_id = %s and m.seq = v.seq",
+        head,
+        seqs,
+        room_id,
+    )
+    sql.run("update room_heads set head = %s where room_id = %s", head + len(seqs), room_id)
+    sql.run(
+        "delete from message_versions where message_id in (select id from messages where room_id = %s and seq = any(%s))",
+        room_id,
+        seqs,
+    )
+    gone = forget(sql, room_id, seqs)
+    rows = sql.rows(
+        f"select {COLUMNS}{FROM} where m.room_id = %s and m.changed_seq > %s order by m.changed_seq", room_id, head
+    )
+    return Erased([MessageRow(*row) for row in rows], len(seqs) == limit, gone)
+
+
+def erasing(sql: Sql) -> list[str]:
+    """Accounts that were left for good and whose words are still to be removed."""
+    return [row[0] for row in sql.rows("select id from users where erasing")]
+
+
+def mark_erasing(sql: Sql, user_id: str, yes: bool) -> None:
+    sql.run("update users set erasing = %s where id = %s", yes, user_id)

@@ -1,0 +1,93 @@
+"""What is old goes, and what somebody who left wants gone. Knows when; `models.retention` knows how.
+
+Every pod looks now and then; a room's head is held while something is removed, so two pods take turns and find nothing
+left. What was removed is out of search, of the model's memory and of people's views at once.
+"""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Callable
+
+from config.settings import Settings
+from models import retention, search
+from models.database import Database
+from models.messages import MessageRow
+
+log = logging.getLogger("maru.retention")
+
+EVERY_S = 600.0
+FIRST_S = 30.0
+BATCH = 500
+ROOMS = 200
+
+
+class Retention:
+    def __init__(
+        self,
+        db: Database,
+        settings: Settings,
+        *,
+        changed: Callable[[], None],
+        publish: Callable[[MessageRow], None],
+    ) -> None:
+        """changed: the access log has grown. publish: a message is another now."""
+        self._db = db
+        self._settings = settings
+        self._changed = changed
+        self._publish = publish
+        self._wait_s = FIRST_S
+        self._nudged = asyncio.Event()
+
+    def nudge(self) -> None:
+        """Somebody has changed how long messages are kept."""
+        self._nudged.set()
+
+    async def step(self) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self._wait_s):
+                await self._nudged.wait()
+        self._nudged.clear()
+        self._wait_s = EVERY_S
+        for user_id in await self._db.run_bare(retention.erasing):
+            await self.erase(user_id)
+        await self.purge()
+
+    async def purge(self, told: Callable[[str, int], None] = lambda room_id, removed: None) -> int:
+        """Remove what is past its time, everywhere. told: (room, how many more) as it goes on. Returns how many."""
+        total = 0
+        while due := await self._db.run_bare(retention.due, self._settings.retention_days, ROOMS):
+            before = total
+            for room_id in due:
+                more = True
+                while more:
+                    cut = await self._db.run(
+                        retention.cut, room_id, self._settings.retention_days, self._settings.time_zone, BATCH
+                    )
+                    more = cut.more
+                    total += cut.removed
+                    if cut.removed:
+                        await self._db.run(search.uncount, cut.gone)
+                        told(room_id, cut.removed)
+                        self._changed()
+                        await asyncio.sleep(0)
+            if total == before:
+                break  # an answer that runs holds the rest
+        if total:
+            log.info("old messages removed", extra={"count": total})
+        return total
+
+    async def erase(self, user_id: str) -> int:
+        """Delete all that somebody who left has said. Goes on where it was broken off. Returns how many."""
+        total = 0
+        for room_id in await self._db.run_bare(retention.rooms_written_in, user_id):
+            more = True
+            while more:
+                done = await self._db.run(retention.erase, room_id, user_id, BATCH)
+                more = done.more
+                total += len(done.changed)
+                for row in done.changed:
+                    self._publish(row)
+                await self._db.run(search.uncount, done.gone)
+        await self._db.run(retention.mark_erasing, user_id, False)
+        return total

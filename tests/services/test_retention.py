@@ -1,0 +1,176 @@
+"""What is old goes after its time, and what somebody who leaves takes with him: everywhere, and at once."""
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+
+PASSWORD = "correct horse battery"
+
+
+async def say(who, room, *texts):
+    return [(await who.post(f"/rooms/{room}/messages", {"text": text}))["messageId"] for text in texts]
+
+
+async def age(pod, ids, days):
+    at = datetime.now(UTC) - timedelta(days=days)
+    await pod.services.db.run(
+        lambda sql: sql.run("update messages set created_at = %s where id = any(%s::uuid[])", at, ids)
+    )
+
+
+async def found(who, q):
+    return [hit["message"]["text"] for hit in (await who.get(f"/search?mode=text&q={q}"))["items"]]
+
+
+async def test_old_messages_go_from_history_search_memory_and_the_views_of_others(pods, model):
+    pod = await pods.start(**model.openai, **model.embedding, sends_per_10s=0)
+    ann, bob = await pod.person("Ann"), await pod.person("Bob")
+    room = await ann.room(bob)
+    old = await say(ann, room, "비밀번호는 사과나무", "둘째 사과")
+    new = await say(bob, room, "셋째 사과")
+    await age(pod, old, 40)
+    db = pod.services.db
+    async with asyncio.timeout(15):  # words and vectors are there
+        while await db.run_bare(lambda sql: sql.row("select count(*) from search_messages")) != (
+            3,
+        ) or await db.run_bare(lambda sql: sql.row("select count(*) from message_vectors")) != (3,):
+            await asyncio.sleep(0.1)
+    there = await bob.native()
+    await there.join(room)
+    assert (await ann.patch(f"/rooms/{room}", {"retentionDays": 30}))["retentionDays"] == 30
+    assert await pod.services.retention.purge() == 2
+    seen = await there.event("room", firstSeq=3)
+    assert seen["retentionDays"] == 30 and seen["lastSeq"] == 3
+    page = await bob.get(f"/rooms/{room}/messages")
+    assert [m["seq"] for m in page["messages"]] == [3] and page["moreBefore"] is False
+    assert await found(ann, "비밀번호") == [] and await found(ann, "사과") == ["셋째 사과"]
+    for table in ("search_messages", "message_vectors"):
+        assert await db.run_bare(lambda sql, table=table: sql.row(f"select count(*) from {table}")) == (1,)
+    assert await db.run_bare(lambda sql: sql.row("select messages from search_totals")) == (1,)
+    assert (await bob.call("GET", f"/messages/{old[0]}"))[0] == 404
+    # a client that was away hears of no hole: what is left is what there is
+    changes = await bob.get(f"/rooms/{room}/changes?after=0")
+    assert [m["id"] for m in changes["messages"]] == new and changes["head"] == 3
+    joined = await (await bob.native()).join(room, after=1)
+    assert [m["id"] for m in joined["messages"]] == new
+    # the figures stay, and the next message follows on
+    (line,) = (await ann.get("/admin/stats?by=room"))["items"]
+    assert line["messages"] == 3
+    assert (await ann.get("/admin/rooms"))["items"][0]["messageCount"] == 1
+    assert (await bob.post(f"/rooms/{room}/messages", {"text": "x"}))["seq"] == 4
+
+
+async def test_a_rooms_own_time_goes_before_the_servers_and_both_have_an_edge(pods):
+    pod = await pods.start(retention_days=10, sends_per_10s=0)
+    ann = await pod.person()
+    plain, longer = await ann.room(), await ann.room()
+    await ann.patch(f"/rooms/{longer}", {"retentionDays": 20})
+    for room in (plain, longer):
+        for text, days in (("a", 20.01), ("b", 10.01), ("c", 9.99), ("d", 30), ("e", 0)):
+            await age(pod, await say(ann, room, text), days)
+    assert await pod.services.retention.purge() == 3
+    texts = {
+        room: [m["text"] for m in (await ann.get(f"/rooms/{room}/messages"))["messages"]] for room in (plain, longer)
+    }
+    # an old one behind a newer one waits for it: places have no holes
+    assert texts == {plain: ["c", "d", "e"], longer: ["b", "c", "d", "e"]}
+    assert await pod.services.retention.purge() == 0
+    await ann.patch(f"/rooms/{longer}", {"retentionDays": None})
+    assert await pod.services.retention.purge() == 1
+    for days, status in ((0, 422), (1, 200), (36_500, 200), (36_501, 422), (None, 200)):
+        assert (await ann.call("PATCH", f"/rooms/{plain}", {"retentionDays": days}))[0] == status
+
+
+async def test_a_running_answer_is_left_alone(pods, model):
+    from tests.scripted_model import Script
+
+    pod = await pods.start(**model.openai, retention_days=1)
+    ann = await pod.person()
+    room = await ann.room(when="always")
+    door = await ann.native()
+    await door.join(room)
+    go = asyncio.Event()
+    model.scripts = [Script(("text", "하나 "), ("wait", go), ("text", "둘"), ("usage", 1, 1))]
+    sent = await door.send(room, "?")
+    running = await door.event("message", replyTo=sent["messageId"], status="streaming")
+    await door.event("stream")
+    await age(pod, [sent["messageId"], running["id"]], 5)
+    assert await pod.services.retention.purge() == 1
+    go.set()
+    assert (await door.final(running["id"]))["text"] == "하나 둘"
+    assert await pod.services.retention.purge() == 1
+    assert (await ann.get(f"/rooms/{room}/messages"))["messages"] == []
+    assert (await ann.get("/rooms"))["items"][0]["lastSeq"] == 2
+
+
+async def test_the_servers_pods_do_it_by_themselves(pods, monkeypatch):
+    monkeypatch.setattr("services.retention.FIRST_S", 0.3)
+    monkeypatch.setattr("services.retention.EVERY_S", 0.3)
+    pod = await pods.start(retention_days=3, sends_per_10s=0)
+    await pods.start(retention_days=3)
+    ann = await pod.person()
+    room = await ann.room()
+    await age(pod, await say(ann, room, *(str(i) for i in range(30))), 5)
+    async with asyncio.timeout(10):
+        while (await ann.get(f"/rooms/{room}/messages"))["messages"]:
+            await asyncio.sleep(0.1)
+    assert await say(ann, room, "x")
+
+
+async def test_who_leaves_may_take_his_words_with_him(pods, model):
+    pod = await pods.start(**model.openai, sends_per_10s=0)
+    admin, ann, bob = await pod.person("Admin"), await pod.person("Ann"), await pod.person("Bob")
+    room = await ann.room(bob, when="mention")
+    await say(bob, room, "감자전", "@maru 감자전은 어때?")
+    said = await say(ann, room, "양파전")
+    async with asyncio.timeout(10):
+        while len((await ann.get(f"/rooms/{room}/messages"))["messages"]) < 4:
+            await asyncio.sleep(0.1)
+    answer = next(m for m in (await ann.get(f"/rooms/{room}/messages"))["messages"] if m["role"] == "bot")
+    await ann.get(f"/messages/{answer['id']}/context")
+    await bob.patch(f"/messages/{(await ann.get(f'/rooms/{room}/messages'))['messages'][0]['id']}", {"text": "감자탕"})
+    there = await ann.native()
+    joined = await there.join(room)
+    assert (await bob.call("DELETE", "/users/me", {"password": PASSWORD, "messages": "remove"}))[0] == 204
+    gone = [m for m in (await ann.get(f"/rooms/{room}/messages"))["messages"] if m["userId"] == bob.id]
+    assert len(gone) == 2 and all(m["deleted"] and m["text"] == "" and m["userName"] == "" for m in gone)
+    for one in gone:
+        heard = await there.event("message", id=one["id"], deleted=True)
+        assert heard["changedSeq"] > joined["head"]
+    assert (
+        await found(ann, "감자전") == []
+        and await found(ann, "감자탕") == []
+        and await found(ann, "양파전") == ["양파전"]
+    )
+    assert (await ann.get(f"/messages/{gone[0]['id']}/versions"))["items"] == []
+    assert (await ann.call("GET", f"/messages/{answer['id']}/context"))[0] == 404  # his words and his name stood in it
+    keys = [line["key"] for line in (await admin.get("/admin/stats?by=user"))["items"]]
+    assert bob.id not in keys
+    (day,) = (await admin.get("/admin/stats?by=day"))["items"]
+    assert (day["messages"], day["answers"]) == (3, 1)
+    left = await pod.services.db.run_bare(lambda sql: sql.row("select count(*) from usage where user_id = %s", bob.id))
+    assert left == (0,) and said
+
+
+async def test_a_deletion_that_was_broken_off_goes_on_elsewhere(pods, monkeypatch):
+    monkeypatch.setattr("services.retention.BATCH", 3)
+    monkeypatch.setattr("services.retention.FIRST_S", 0.3)
+    pod = await pods.start(sends_per_10s=0)
+    admin, bob, ann = await pod.person("Admin"), await pod.person("Bob"), await pod.person("Ann")
+    room = await ann.room(bob)
+    await say(bob, room, *(f"말 {i}" for i in range(10)))
+
+    async def dies(user_id):
+        raise RuntimeError("the pod dies here")
+
+    monkeypatch.setattr(pod.services.retention, "erase", dies)
+    assert (await admin.call("DELETE", f"/admin/users/{bob.id}?messages=remove"))[0] == 500
+    monkeypatch.undo()
+    monkeypatch.setattr("services.retention.FIRST_S", 0.3)
+    await pods.start()
+    async with asyncio.timeout(10):
+        while any(not m.get("deleted") for m in (await ann.get(f"/rooms/{room}/messages"))["messages"]):
+            await asyncio.sleep(0.1)
+    assert await pod.services.db.run_bare(lambda sql: sql.rows("select id from users where erasing")) == []
+    assert [(e["action"], e["target"]) for e in (await admin.get("/admin/audit"))["items"]] == [
+        ("delete with messages", f"user {bob.id}")
+    ]
