@@ -185,9 +185,9 @@ export class Conversation {
     this.#messages.clear();
     this.#streams.clear();
     this.cursor = null;
-    this.#low = reply.messages[0]?.seq ?? 1;
+    this.#low = reply.messages[0]?.seq ?? this.#first;
     this.#high = 0;
-    this.moreBefore = this.#low > 1;
+    this.moreBefore = this.#low > this.#first;
     this.moreAfter = false;
     this.#sorted = null;
   }

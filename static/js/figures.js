@@ -75,7 +75,21 @@ export function day(text) {
   return dates({ year: "numeric", month: "numeric", day: "numeric" }).format(new Date(text));
 }
 
-/** A day as the server takes it, so many days before `now`, in the server's zone. */
+/** Noon of a day in a zone, as the server takes times: it counts whole days, and noon is on that day for sure. */
+export function noonOf(day, timeZone) {
+  const guess = new Date(`${day}T12:00:00Z`);
+  const options = { hour: "2-digit", minute: "2-digit", day: "2-digit", month: "2-digit", year: "numeric", hourCycle: "h23" };
+  let there;
+  try {
+    there = new Intl.DateTimeFormat("sv", { ...options, timeZone }).format(guess);
+  } catch {
+    return guess.toISOString();
+  }
+  const ahead = Date.parse(`${there.replace(" ", "T")}:00Z`) - guess.getTime();
+  return new Date(guess.getTime() - ahead).toISOString();
+}
+
+/** A day, so many days before `now`, in the server's zone. */
 export function dayBefore(days, now, timeZone) {
   const at = new Date(now.getTime() - days * 86_400_000);
   let zone;

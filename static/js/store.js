@@ -128,6 +128,7 @@ export class Store {
     const roomId = reply.room.id;
     const conversation = this.conversation(roomId);
     const first = conversation.cursor === null && roomId === this.roomId;
+    if (reply.room.firstSeq) conversation.keptFrom(reply.room.firstSeq);
     conversation.joined(reply, wasFresh || reply.reset === true);
     this.#take(reply.room, this.#rooms.get(roomId));
     const room = this.room(roomId);

@@ -6,7 +6,7 @@ import { say, words } from "../i18n.js";
 import { Paged } from "./paged.js";
 import { heading } from "./parts.js";
 import { Rows, who } from "./rows.js";
-import { placeOf } from "./target.js";
+import { doneAs, placeOf } from "./target.js";
 
 const columns = () => [
   { key: "at", label: say("audit.when"), kind: "fixed", cell: ({ at }) => make("time", { datetime: at }, moment(at)) },
@@ -17,8 +17,9 @@ const columns = () => [
 
 /** In the page's words where there are some; else as the server wrote it. */
 export function actionOf(action) {
-  const key = `audit.${action.replaceAll(" ", "_")}`;
-  return words.has(key) ? say(key) : make("code", {}, action);
+  const { key, values, rest } = doneAs(action);
+  if (!words.has(`audit.${key}`)) return make("code", {}, action);
+  return [say(`audit.${key}`, values), rest && make("small", { class: "under" }, rest)];
 }
 
 function targetOf(target) {

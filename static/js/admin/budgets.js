@@ -13,7 +13,7 @@ export class Budgets {
   #kind;
   #id;
   #said = saidLine();
-  #body = make("tbody");
+  #body = make("ul", { class: "budgets__lines", "aria-label": say("budgets.title") });
   #lines = [];
   #currency = "";
 
@@ -40,12 +40,12 @@ export class Budgets {
   }
 
   #form() {
-    const heads = ["kind", "soft", "hard", "now"].map((word) => make("th", { scope: "col" }, say(`budgets.${word}`)));
-    const table = make("table", { class: "rows rows--form" }, make("thead", {}, make("tr", {}, ...heads)), this.#body);
+    const heads = ["kind", "soft", "hard", "now"].map((word) => make("span", {}, say(`budgets.${word}`)));
     const form = make(
       "form",
       { class: "budgets__form" },
-      make("div", { class: "rows-frame" }, table),
+      make("div", { class: "budgets__heads", "aria-hidden": "true" }, ...heads), // each field says it again for itself
+      this.#body,
       make("div", { class: "panel__row" }, button(say("panel.save"), null), this.#said.node),
     );
     form.addEventListener("submit", (event) => {
@@ -68,9 +68,11 @@ export class Budgets {
         "aria-label": `${name}, ${say(`budgets.${which}`)}`,
       });
     const fields = { soft: field("soft", soft), hard: field("hard", hard) };
-    const now = make("td", { class: "budgets__now" }, ...this.#now(budget));
-    const cells = [make("th", { scope: "row", class: "fixed" }, name), make("td", {}, fields.soft), make("td", {}, fields.hard), now];
-    return { node: make("tr", {}, ...cells), budget, fields };
+    const labelled = ["soft", "hard"].map((which) =>
+      make("span", { class: "budgets__field" }, make("small", { "aria-hidden": "true" }, say(`budgets.${which}`)), fields[which]),
+    );
+    const now = make("span", { class: "budgets__now" }, ...this.#now(budget));
+    return { node: make("li", { class: "budgets__line" }, make("b", {}, name), ...labelled, now), budget, fields };
   }
 
   #now(budget) {

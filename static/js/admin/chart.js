@@ -7,6 +7,7 @@ import { Rows } from "./rows.js";
 import { linesOver, namesTold, stacked } from "./scale.js";
 
 const HEIGHT = 200;
+const DENSE = 40; // more boards than that stand too close for seams
 const NAME_PX = 58; // what a name below needs
 const INKS = ["people", "bot", "text", "fault", "seam", "faint", "surface", "edge"];
 
@@ -18,6 +19,7 @@ export class Chart {
   #isWhole;
   #isBars;
   #plot = null;
+  #count = 0; // of the buckets that the plot was made for
   #names = [];
   #values = []; // of each series, as they are told
   #colours = {};
@@ -81,7 +83,7 @@ export class Chart {
       ? [sentence(title, whole, sums, this.#tell)]
       : this.#series.map(({ name }, at) => sentence(`${title}, ${name}`, whole, this.#values[at], this.#tell));
     this.#stage.setAttribute("aria-label", told.join(" "));
-    if (this.#plot) this.#plot.setData(this.#data());
+    this.#draw(buckets.length);
     this.#fillTable();
   }
 
@@ -91,6 +93,17 @@ export class Chart {
   #data() {
     const rows = this.#isBars ? stacked(this.#values).reverse() : this.#values;
     return [this.#names.map((_, at) => at), ...rows];
+  }
+
+  /** Of another count of buckets it is made anew: boards that are many have no seams between them. */
+  #draw(count) {
+    if (this.#plot && this.#count === count) this.#plot.setData(this.#data());
+    else {
+      this.#plot?.destroy();
+      this.#plot = null;
+      this.#count = count;
+      this.#fit();
+    }
   }
 
   #fit() {
@@ -111,7 +124,8 @@ export class Chart {
     const colour = (ink) => () => this.#colours[ink];
     const font = `11px ${getComputedStyle(document.body).fontFamily}`;
     const drawn = this.#isBars ? [...this.#series].reverse() : this.#series;
-    const bars = this.#isBars && { paths: UPlot.paths.bars({ size: [0.6, 36] }) };
+    const isDense = this.#names.length > DENSE;
+    const bars = this.#isBars && { paths: UPlot.paths.bars({ size: [isDense ? 0.75 : 0.6, 36] }), width: isDense ? 0 : 2 };
     return {
       width,
       height: HEIGHT,
@@ -127,7 +141,7 @@ export class Chart {
         {},
         ...drawn.map(({ ink }) =>
           bars
-            ? { ...bars, fill: colour(ink), stroke: colour("surface"), width: 2, points: { show: false } }
+            ? { ...bars, fill: colour(ink), stroke: colour("surface"), points: { show: false } }
             : { stroke: colour(ink), width: 2, points: { show: this.#names.length < 2, size: 7 }, spanGaps: true },
         ),
       ],

@@ -156,7 +156,7 @@ class Live {
 }
 
 function rowOf(line, withRoom) {
-  const { role, userId, userName, roomId, roomName, ts, text, error } = line;
+  const { role, userId, userName, roomId, roomName, ts, text, error, deleted } = line;
   const at = new Date(ts);
   const name = userName || say("message.nobody");
   return make(
@@ -173,7 +173,8 @@ function rowOf(line, withRoom) {
         userId ? make("a", { href: `#people/${userId}` }, name) : make("b", {}, name),
         withRoom && make("a", { href: `#rooms/${roomId}`, class: "told__room" }, roomName || say("room.unnamed")),
       ),
-      text !== undefined && make("p", { class: "told__text" }, text),
+      deleted && make("p", { class: "told__gone" }, say("message.gone")),
+      !deleted && text !== undefined && make("p", { class: "told__text" }, text),
       error && make("p", { class: "told__fault" }, make("code", {}, error.code), " ", error.message ?? ""),
     ),
     make("p", { class: "told__facts" }, ...factsOf(line)),

@@ -4,7 +4,7 @@
 import { api } from "../api.js";
 import { make, smallIcon } from "../dom.js";
 import { choice, saidLine, trying } from "../fields.js";
-import { bucketNames, compact, dayBefore, money, seconds, share, short } from "../figures.js";
+import { bucketNames, compact, dayBefore, money, noonOf, seconds, share, short } from "../figures.js";
 import { barOf } from "../gauge.js";
 import { say, words } from "../i18n.js";
 import { Chart } from "./chart.js";
@@ -83,7 +83,8 @@ class Overview {
     const work = async () => {
       const span = this.#span;
       const overview = await api.get(`/admin/overview?span=${span}`);
-      const since = dayBefore(SPANS[span], new Date(overview.buckets.at(-1)?.at ?? Date.now()), overview.timeZone);
+      const { timeZone } = overview;
+      const since = noonOf(dayBefore(SPANS[span], new Date(), timeZone), timeZone);
       const [users, errors] = await Promise.all([
         api.get(`/admin/stats${queryOf({ by: "user", since, sort: "tokens", order: "desc", limit: MOST })}`),
         api.get("/admin/errors"),

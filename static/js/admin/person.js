@@ -36,6 +36,7 @@ class Person {
     this.node = [
       back,
       heading(user.name || say("message.nobody")),
+      make("p", { class: "hall__under" }, user.email),
       this.#facts,
       block(say("person.access"), this.#access, this.#said.node),
       sessions,
@@ -50,10 +51,9 @@ class Person {
   }
 
   #show() {
-    const { email, role, createdAt, disabled } = this.#user;
+    const { role, createdAt, disabled } = this.#user;
     this.#facts.replaceChildren(
       fewFacts([
-        [say("gate.email"), email],
         [say("person.role"), say(`person.role.${role}`)],
         [say("person.state"), stateOf(this.#user)],
         [say("person.joined"), day(createdAt)],

@@ -41,7 +41,7 @@ export async function show(route, go) {
   const load = ({ query }) => {
     ({ q, sort } = query);
     if (!SORTS.includes(sort)) sort = "made";
-    rows.sortedBy(sort);
+    rows.sortedBy(sort, sort === "made" ? "asc" : "desc");
     paged.load("/admin/rooms", { q, sort });
   };
   load(route);

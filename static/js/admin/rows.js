@@ -56,7 +56,7 @@ export class Rows {
 
   #row(item) {
     const cells = this.#columns.map(({ kind = "", cell }, at) => {
-      const inside = [cell(item)].flat();
+      const inside = [cell(item)].flat().filter((one) => one !== "");
       return at ? make("td", { class: kind }, ...inside) : make("th", { scope: "row", class: kind }, ...inside);
     });
     return make("tr", {}, ...cells);

@@ -4,7 +4,7 @@ import { api } from "../api.js";
 import { toast } from "../dialogs.js";
 import { make, smallIcon } from "../dom.js";
 import { choice, labelled } from "../fields.js";
-import { dayBefore, money, share } from "../figures.js";
+import { dayBefore, money, noonOf, share } from "../figures.js";
 import { barOf } from "../gauge.js";
 import { say, words } from "../i18n.js";
 import { saveFile } from "./file.js";
@@ -88,11 +88,18 @@ class Usage {
 
   async #load() {
     const asked = this.#asked;
-    const { since, until } = asked;
+    const { since, until } = this.#query();
     const days = await allOf({ by: "day", since, until }).catch(() => []); // the list itself says what is wrong
     if (asked !== this.#asked) return;
     this.#whole = sumsOf(days);
-    await this.#paged.load("/admin/stats", asked);
+    await this.#paged.load("/admin/stats", this.#query());
+  }
+
+  /** What is asked for, as the server takes it. */
+  #query() {
+    const { timeZone } = this.#house;
+    const { since, until } = this.#asked;
+    return { ...this.#asked, since: noonOf(since, timeZone), until: noonOf(until, timeZone) };
   }
 
   // -- above the table
@@ -119,8 +126,8 @@ class Usage {
   }
 
   #showFiles() {
-    const { by, since, until, sort, order } = this.#asked;
-    const query = { by, since, until, sort, order };
+    const { by, since, until } = this.#asked;
+    const query = this.#query();
     const csv = `/admin/stats${queryOf({ ...query, format: "csv" })}`;
     const name = `maru-${by}-${since}-${until}`;
     const json = async () => {
