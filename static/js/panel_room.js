@@ -69,7 +69,7 @@ export class RoomPart {
       "form",
       { class: "panel__form", novalidate: true },
       labelled(say("roomPart.keptDays"), days, say("roomPart.keptHint")),
-      make("div", { class: "panel__row" }, make("button", { class: "button" }, say("panel.save")), said.node),
+      make("div", { class: "panel__row" }, make("button", { class: "button" }, say("roomPart.keptSave")), said.node),
     );
     return onSubmit(form, said, async () => {
       const wanted = days.value === "" ? null : Number(days.value);

@@ -237,7 +237,7 @@ def test_what_is_older_than_a_room_keeps_leaves_open_pages(people: People) -> No
     minjun.page.locator("#panel input[value=room]").check(force=True)
     form = minjun.page.locator(".panel__form")
     form.get_by_label("며칠 동안 보관할까요").fill("7")
-    form.get_by_role("button", name="저장").click()
+    form.get_by_role("button", name="정하기").click()
     sure(minjun.page, "7일이 지난 메시지를 지울까요", "그렇게 하기")
     expect(form.get_by_role("status")).to_have_text("저장했어요.")
     for person in (minjun, sofia):

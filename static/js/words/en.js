@@ -246,6 +246,7 @@ export default {
   "roomPart.keptAsServer": "Messages are kept as long as the server has it.",
   "roomPart.keptTitle": {"one": "Delete messages older than {n} day?", "other": "Delete messages older than {n} days?"},
   "roomPart.keptText": "Older messages go soon, for everybody, and can't be brought back.",
+  "roomPart.keptSave": "Set",
   "roomPart.keptYes": "Keep for less",
   "roomPart.export": "Download the conversation",
   "roomPart.exportAs": "Download as {format}",

@@ -246,6 +246,7 @@ export default {
   "roomPart.keptAsServer": "메시지는 서버가 정한 만큼 남아 있어요.",
   "roomPart.keptTitle": {"other": "{n}일이 지난 메시지를 지울까요"},
   "roomPart.keptText": "오래된 메시지는 곧 모두에게서 지워지고 되돌릴 수 없어요.",
+  "roomPart.keptSave": "정하기",
   "roomPart.keptYes": "그렇게 하기",
   "roomPart.export": "대화 내려받기",
   "roomPart.exportAs": "{format} 파일로 내려받기",
