@@ -265,7 +265,7 @@ def looked_after(pod: Pod, person: Person, others: list[Person], room_id: str) -
                 )
         for at, one in enumerate([person, *others]):
             rows += [
-                ("user", "days", back, one.id, 30 - 6 * at, 9 - at, at % 2, 0, 21_000 - 4_000 * at, 3_900, 0.12)
+                ("user", "days", back, one.id, 30 - 6 * at, 9 - at, at % 2, 0, 42_000 - 8_000 * at, 7_800, 0.24)
                 for back in range(1, 20)
             ]
         rows += [
@@ -289,7 +289,7 @@ def looked_after(pod: Pod, person: Person, others: list[Person], room_id: str) -
                 (kind, detail, f"{back} hours"),
             )
     for who, unit, soft, hard in (
-        (others[0], "tokens", 20_000, 30_000),
+        (others[0], "tokens", 700_000, 900_000),
         (person, "money", 1, 5),
         (None, "tokens", None, 2_000_000),
     ):

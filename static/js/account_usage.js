@@ -54,7 +54,12 @@ function budgetsOf({ budgets = [], currency }) {
     return make(
       "li",
       { class: "budget" },
-      make("span", { class: "pair" }, title, state && make("span", { class: `budget__state budget__state--${kind}` }, state)),
+      make(
+        "span",
+        { class: "pair" },
+        title,
+        state && make("span", { class: `budget__state budget__state--${kind}` }, state),
+      ),
       barOf(part, "", kind),
       make("small", {}, text),
     );

@@ -107,7 +107,8 @@ export class Conversation {
 
   restore(send) {
     const came = (message) => message.clientId === send.clientId && message.userId === this.meId;
-    if (!this.pending.has(send.clientId) && ![...this.#messages.values()].some(came)) this.pending.set(send.clientId, send);
+    if (!this.pending.has(send.clientId) && ![...this.#messages.values()].some(came))
+      this.pending.set(send.clientId, send);
   }
 
   /** The server has it. It stays in sight until its message comes, or for good if that is here already. */

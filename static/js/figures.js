@@ -26,7 +26,14 @@ export function compact(value) {
   if (value < 10_000) return [words.number(value), ""];
   const parts = format({ notation: "compact", maximumSignificantDigits: 3 }).formatToParts(value);
   const unit = parts.find(({ type }) => type === "compact")?.value ?? "";
-  return [parts.filter(({ type }) => type !== "compact").map(({ value: text }) => text).join("").trim(), unit];
+  return [
+    parts
+      .filter(({ type }) => type !== "compact")
+      .map(({ value: text }) => text)
+      .join("")
+      .trim(),
+    unit,
+  ];
 }
 
 export const short = (value) => compact(value).join("");
@@ -67,7 +74,14 @@ function dates(options, timeZone) {
 
 /** Day and time, short. */
 export function moment(text) {
-  const options = { year: "numeric", month: "numeric", day: "numeric", hour: "2-digit", minute: "2-digit", hourCycle: "h23" };
+  const options = {
+    year: "numeric",
+    month: "numeric",
+    day: "numeric",
+    hour: "2-digit",
+    minute: "2-digit",
+    hourCycle: "h23",
+  };
   return dates(options).format(new Date(text));
 }
 
@@ -78,7 +92,14 @@ export function day(text) {
 /** Noon of a day in a zone, as the server takes times: it counts whole days, and noon is on that day for sure. */
 export function noonOf(day, timeZone) {
   const guess = new Date(`${day}T12:00:00Z`);
-  const options = { hour: "2-digit", minute: "2-digit", day: "2-digit", month: "2-digit", year: "numeric", hourCycle: "h23" };
+  const options = {
+    hour: "2-digit",
+    minute: "2-digit",
+    day: "2-digit",
+    month: "2-digit",
+    year: "numeric",
+    hourCycle: "h23",
+  };
   let there;
   try {
     there = new Intl.DateTimeFormat("sv", { ...options, timeZone }).format(guess);

@@ -20,7 +20,8 @@ function show() {
     history.replaceState(null, "", location.pathname + location.search);
   }
   const wanted = location.hash.slice(1) || (token ? "reset" : forms.dataset.first);
-  const isNew = register && (["register", "invite"].includes(wanted) || (forms.dataset.first === "register" && wanted !== "login"));
+  const isNew =
+    register && (["register", "invite"].includes(wanted) || (forms.dataset.first === "register" && wanted !== "login"));
   const form = wanted === "reset" ? reset : isNew ? register : login;
   for (const one of [login, register, reset]) if (one) one.hidden = one !== form;
   if (register && (wanted === "invite" || code)) {

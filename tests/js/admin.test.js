@@ -20,7 +20,10 @@ test("the administrators' catalogues have the same words with the same holes, an
   assert.deepEqual(Object.keys(adminKo), Object.keys(adminEn));
   const holes = (text) => [...new Set(JSON.stringify(text).match(/\{\w+\}/g) ?? [])].sort();
   for (const key of Object.keys(adminKo)) assert.deepEqual(holes(adminKo[key]), holes(adminEn[key]), key);
-  assert.deepEqual(Object.keys(adminKo).filter((key) => key in ko || key in en), []);
+  assert.deepEqual(
+    Object.keys(adminKo).filter((key) => key in ko || key in en),
+    [],
+  );
 });
 
 test("words that are learnt are said beside those that were known", () => {
@@ -33,7 +36,11 @@ test("words that are learnt are said beside those that were known", () => {
 test("a place and its hash are the same thing", () => {
   const place = { view: "usage", rest: ["model"], query: { since: "2026-11-01", sort: "cost" } };
   assert.deepEqual(parse(hashOf(place.view, place.rest, place.query)), place);
-  assert.deepEqual(parse("#people/a%2Fb?q=%EB%A7%88%EB%A3%A8"), { view: "people", rest: ["a/b"], query: { q: "마루" } });
+  assert.deepEqual(parse("#people/a%2Fb?q=%EB%A7%88%EB%A3%A8"), {
+    view: "people",
+    rest: ["a/b"],
+    query: { q: "마루" },
+  });
   assert.deepEqual(parse(""), { view: "", rest: [], query: {} });
   assert.deepEqual(parse("#%zz"), { view: "%zz", rest: [], query: {} });
   assert.equal(queryOf({ a: "", b: null, c: undefined }), "");
@@ -55,7 +62,14 @@ test("small sums keep what they are of, and a column of them one width", () => {
 });
 
 test("a day is the server's: noon there is on it, wherever that is", () => {
-  for (const zone of ["UTC", "Asia/Seoul", "America/Los_Angeles", "Pacific/Kiritimati", "Pacific/Pago_Pago", "Asia/Kolkata"]) {
+  for (const zone of [
+    "UTC",
+    "Asia/Seoul",
+    "America/Los_Angeles",
+    "Pacific/Kiritimati",
+    "Pacific/Pago_Pago",
+    "Asia/Kolkata",
+  ]) {
     const there = new Intl.DateTimeFormat("sv", { timeZone: zone, dateStyle: "short", timeStyle: "short" });
     assert.equal(there.format(new Date(noonOf("2026-03-08", zone))), "2026-03-08 12:00", zone);
   }
@@ -103,8 +117,16 @@ test("boards lie on each other, and what is nothing is not drawn", () => {
 });
 
 test("an amount is a number that is not below nothing; tokens are whole", () => {
-  assert.deepEqual([limitIn(" ", "tokens"), limitIn("1,000,000", "tokens"), limitIn("0.5", "money")], [null, 1_000_000, 0.5]);
-  for (const [text, unit] of [["0.5", "tokens"], ["-1", "money"], ["much", "money"]]) assert.ok(Number.isNaN(limitIn(text, unit)));
+  assert.deepEqual(
+    [limitIn(" ", "tokens"), limitIn("1,000,000", "tokens"), limitIn("0.5", "money")],
+    [null, 1_000_000, 0.5],
+  );
+  for (const [text, unit] of [
+    ["0.5", "tokens"],
+    ["-1", "money"],
+    ["much", "money"],
+  ])
+    assert.ok(Number.isNaN(limitIn(text, unit)));
   assert.equal(faultOf(null, 5), "");
   assert.ok(faultOf(6, 5) && faultOf(NaN, 5));
 });
@@ -125,18 +147,31 @@ test("what an entry of the audit log was done to is a link where there is a page
   assert.deepEqual([placeOf("all rooms").word, placeOf("user every").word], ["all_rooms", "every_user"]);
   assert.deepEqual(placeOf("toString x"), { word: null, href: null, id: null });
   assert.deepEqual(doneAs("keep 90 days"), { key: "keep_days", values: { n: 90 }, rest: "" });
-  assert.equal(doneAs("budget: soft -, hard 5 money a day").rest, "soft -, hard 5 money a day");
+  assert.equal(doneAs("budget: soft -, hard 5.0 money a day").rest, "soft -, hard 5 money a day");
   assert.equal(doneAs("reset password").key, "reset_password");
 });
 
-const said = (id, fields = {}) => ({ id, role: "user", status: "complete", userName: "민준", roomName: "출시", ...fields });
+const said = (id, fields = {}) => ({
+  id,
+  role: "user",
+  status: "complete",
+  userName: "민준",
+  roomName: "출시",
+  ...fields,
+});
 
 test("the live log holds the newest, each message once, and counts what comes while it is paused", () => {
   const lines = new LiveLines(3);
   for (const id of ["a", "b", "c", "d"]) lines.take(said(id));
-  assert.deepEqual(lines.shown({}).map(({ id }) => id), ["d", "c", "b"]);
+  assert.deepEqual(
+    lines.shown({}).map(({ id }) => id),
+    ["d", "c", "b"],
+  );
   lines.take(said("c", { status: "failed" }));
-  assert.deepEqual(lines.shown({ kind: "failed" }).map(({ id }) => id), ["c"]);
+  assert.deepEqual(
+    lines.shown({ kind: "failed" }).map(({ id }) => id),
+    ["c"],
+  );
   lines.pause();
   assert.equal(lines.take(said("e")), false);
   lines.take(said("e", { chars: 3 }));
@@ -156,8 +191,14 @@ test("what was said is forgotten when it is not to be shown any more, also what 
 });
 
 test("lines are filtered by who, how it ended, and by any word of them", () => {
-  const answer = said("a", { role: "bot", status: "failed", error: { code: "generation.timeout", message: "No token" } });
+  const answer = said("a", {
+    role: "bot",
+    status: "failed",
+    error: { code: "generation.timeout", message: "No token" },
+  });
   assert.ok(fits(answer, { kind: "bot" }) && fits(answer, { kind: "failed" }) && fits(answer, { text: "TIMEOUT" }));
-  assert.ok(!fits(answer, { kind: "people" }) && !fits(answer, { kind: "running" }) && !fits(answer, { text: "nothing" }));
+  assert.ok(
+    !fits(answer, { kind: "people" }) && !fits(answer, { kind: "running" }) && !fits(answer, { text: "nothing" }),
+  );
   assert.ok(fits(said("b"), { kind: "people", text: "출시" }));
 });

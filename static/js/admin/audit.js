@@ -10,7 +10,12 @@ import { doneAs, placeOf } from "./target.js";
 
 const columns = () => [
   { key: "at", label: say("audit.when"), kind: "fixed", cell: ({ at }) => make("time", { datetime: at }, moment(at)) },
-  { key: "who", label: say("audit.who"), cell: ({ userId, userName }) => who(userId, userName ?? "", { href: userId && userName ? `#people/${userId}` : null }) },
+  {
+    key: "who",
+    label: say("audit.who"),
+    cell: ({ userId, userName }) =>
+      who(userId, userName ?? "", { href: userId && userName ? `#people/${userId}` : null }),
+  },
   { key: "action", label: say("audit.action"), kind: "wide", cell: ({ action }) => actionOf(action) },
   { key: "target", label: say("audit.target"), cell: ({ target }) => targetOf(target) },
 ];

@@ -35,7 +35,9 @@ export class Budgets {
   }
 
   #take(budgets) {
-    this.#lines = KINDS.map(([span, unit]) => this.#line(budgets.find((one) => one.span === span && one.unit === unit) ?? { span, unit }));
+    this.#lines = KINDS.map(([span, unit]) =>
+      this.#line(budgets.find((one) => one.span === span && one.unit === unit) ?? { span, unit }),
+    );
     this.#body.replaceChildren(...this.#lines.map(({ node }) => node));
   }
 
@@ -69,7 +71,12 @@ export class Budgets {
       });
     const fields = { soft: field("soft", soft), hard: field("hard", hard) };
     const labelled = ["soft", "hard"].map((which) =>
-      make("span", { class: "budgets__field" }, make("small", { "aria-hidden": "true" }, say(`budgets.${which}`)), fields[which]),
+      make(
+        "span",
+        { class: "budgets__field" },
+        make("small", { "aria-hidden": "true" }, say(`budgets.${which}`)),
+        fields[which],
+      ),
     );
     const now = make("span", { class: "budgets__now" }, ...this.#now(budget));
     return { node: make("li", { class: "budgets__line" }, make("b", {}, name), ...labelled, now), budget, fields };
@@ -81,14 +88,19 @@ export class Budgets {
     if (spent === undefined) return [make("span", { class: "faint" }, say("budgets.each"))];
     const { part, kind, text } = fullness(budget, this.#currency);
     const word = state && state !== "under" ? `${say(`budgets.state.${state}`)}. ` : "";
-    return [barOf(part, "", kind), make("span", { class: kind === "over" ? "budgets__text state--fault" : "budgets__text" }, word, text)];
+    return [
+      barOf(part, "", kind),
+      make("span", { class: kind === "over" ? "budgets__text state--fault" : "budgets__text" }, word, text),
+    ];
   }
 
   async #save() {
-    const changed = this.#lines.map((line) => ({ ...line, now: this.#read(line) })).filter(({ budget, now, fields }) => {
-      for (const field of Object.values(fields)) field.removeAttribute("aria-invalid");
-      return now.soft !== (budget.soft ?? null) || now.hard !== (budget.hard ?? null);
-    });
+    const changed = this.#lines
+      .map((line) => ({ ...line, now: this.#read(line) }))
+      .filter(({ budget, now, fields }) => {
+        for (const field of Object.values(fields)) field.removeAttribute("aria-invalid");
+        return now.soft !== (budget.soft ?? null) || now.hard !== (budget.hard ?? null);
+      });
     for (const { now, fields } of changed) {
       const fault = faultOf(now.soft, now.hard);
       if (!fault) continue;

@@ -40,7 +40,13 @@ export class Chart {
   /** series: [{name, ink, of(bucket) -> number or null}], the lowest board first. tell(value): as text, for tip and
    * table; axis(value, highest): shorter, beside the lines. kind: "bars" or "lines". isWhole: what is counted has no halves. */
   constructor({ series, tell, axis = tell, kind = "bars", isWhole = true }) {
-    [this.#series, this.#tell, this.#axis, this.#isWhole, this.#isBars] = [series, tell, axis, isWhole, kind === "bars"];
+    [this.#series, this.#tell, this.#axis, this.#isWhole, this.#isBars] = [
+      series,
+      tell,
+      axis,
+      isWhole,
+      kind === "bars",
+    ];
     const legend = [...series].map(({ name, ink }) =>
       make("span", { class: `ink-${ink}` }, make("i", { "aria-hidden": "true" }), name),
     );
@@ -78,7 +84,9 @@ export class Chart {
     this.#names = names;
     this.#values = this.#series.map(({ of }) => buckets.map((bucket) => of(bucket) ?? null));
     const whole = names.map((name) => name.whole);
-    const sums = this.#isBars ? buckets.map((_, at) => this.#values.reduce((sum, row) => sum + (row[at] ?? 0), 0)) : null;
+    const sums = this.#isBars
+      ? buckets.map((_, at) => this.#values.reduce((sum, row) => sum + (row[at] ?? 0), 0))
+      : null;
     const told = sums
       ? [sentence(title, whole, sums, this.#tell)]
       : this.#series.map(({ name }, at) => sentence(`${title}, ${name}`, whole, this.#values[at], this.#tell));
@@ -125,7 +133,10 @@ export class Chart {
     const font = `11px ${getComputedStyle(document.body).fontFamily}`;
     const drawn = this.#isBars ? [...this.#series].reverse() : this.#series;
     const isDense = this.#names.length > DENSE;
-    const bars = this.#isBars && { paths: UPlot.paths.bars({ size: [isDense ? 0.75 : 0.6, 36] }), width: isDense ? 0 : 2 };
+    const bars = this.#isBars && {
+      paths: UPlot.paths.bars({ size: [isDense ? 0.75 : 0.6, 36] }),
+      width: isDense ? 0 : 2,
+    };
     return {
       width,
       height: HEIGHT,

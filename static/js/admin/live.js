@@ -29,8 +29,15 @@ class Live {
   #none = make("p", { class: "told__none" }, say("live.none"));
   #state = make("span", { class: "told__state", role: "status" });
   #said = saidLine();
-  #pause = button(say("live.pause"), () => this.#setPaused(!this.#lines.isPaused), { small: true, "aria-pressed": "false" });
-  #text = button(say("live.show"), () => this.#setText(!this.#withText), { small: true, "aria-pressed": "false", "aria-describedby": "live-note" });
+  #pause = button(say("live.pause"), () => this.#setPaused(!this.#lines.isPaused), {
+    small: true,
+    "aria-pressed": "false",
+  });
+  #text = button(say("live.show"), () => this.#setText(!this.#withText), {
+    small: true,
+    "aria-pressed": "false",
+    "aria-describedby": "live-note",
+  });
   #isDue = false;
 
   constructor(roomId, roomName, go) {
@@ -50,7 +57,12 @@ class Live {
         make("span", { class: "tools-row__end" }, all, this.#text, this.#pause),
       ),
       this.#said.node,
-      make("div", { class: "told-frame", role: "region", tabindex: "0", "aria-label": say("admin.live") }, this.#list, this.#none),
+      make(
+        "div",
+        { class: "told-frame", role: "region", tabindex: "0", "aria-label": say("admin.live") },
+        this.#list,
+        this.#none,
+      ),
     ].filter(Boolean);
     this.#connect();
   }
@@ -68,7 +80,9 @@ class Live {
   #connect() {
     this.#source?.close();
     this.#tell("connecting");
-    const source = new EventSource(`/admin/live${queryOf({ roomId: this.#roomId, text: this.#withText ? "true" : "" })}`);
+    const source = new EventSource(
+      `/admin/live${queryOf({ roomId: this.#roomId, text: this.#withText ? "true" : "" })}`,
+    );
     this.#source = source;
     source.addEventListener("open", () => this.#tell("open"));
     source.addEventListener("message", ({ data }) => this.#take(JSON.parse(data)));
@@ -108,7 +122,11 @@ class Live {
 
   #tellPause() {
     const n = this.#lines.waiting;
-    this.#pause.textContent = this.#lines.isPaused ? (n ? say("live.resumeNew", { n }) : say("live.resume")) : say("live.pause");
+    this.#pause.textContent = this.#lines.isPaused
+      ? n
+        ? say("live.resumeNew", { n })
+        : say("live.resume")
+      : say("live.pause");
   }
 
   async #setText(isOn) {
@@ -182,7 +200,8 @@ function rowOf(line, withRoom) {
 }
 
 function factsOf({ role, status, chars, model, usage }) {
-  const state = role === "bot" && make("span", { class: `told__status told__status--${status}` }, say(`live.status.${status}`));
+  const state =
+    role === "bot" && make("span", { class: `told__status told__status--${status}` }, say(`live.status.${status}`));
   const facts = [
     state,
     make("span", {}, say("live.chars", { n: chars })),

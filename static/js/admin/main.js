@@ -32,7 +32,10 @@ async function follow() {
   shown?.view.stop?.();
   shown = null;
   mark(route.view);
-  const late = setTimeout(() => hall.replaceChildren(make("div", { class: "hall__page" }, laying(say("account.loading")))), 200);
+  const late = setTimeout(
+    () => hall.replaceChildren(make("div", { class: "hall__page" }, laying(say("account.loading")))),
+    200,
+  );
   try {
     const { show } = await VIEWS[route.view](route);
     const view = await show(route, go);

@@ -8,7 +8,12 @@ import { say } from "../i18n.js";
 
 export function showOnce(title, text, secret) {
   const label = make("span", {}, say("message.copy"));
-  const copy = make("button", { type: "button", class: "button", onclick: () => copyWith(secret, label) }, smallIcon("copy"), label);
+  const copy = make(
+    "button",
+    { type: "button", class: "button", onclick: () => copyWith(secret, label) },
+    smallIcon("copy"),
+    label,
+  );
   const field = copyField(secret, title);
   const form = make(
     "form",

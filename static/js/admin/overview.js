@@ -167,9 +167,20 @@ function factsOf({ now, today, month, total, currency }, span) {
   const failed = make("span", { class: today.failed ? "state--fault" : "" }, say("facts.failed", { n: today.failed }));
   const running = now.streaming + now.queued;
   return [
-    fact("here", [words.number(now.people)], say("facts.connections", { n: now.connections }), say("facts.pods", { n: now.pods })),
+    fact(
+      "here",
+      [words.number(now.people)],
+      say("facts.connections", { n: now.connections }),
+      say("facts.pods", { n: now.pods }),
+    ),
     fact("messages", [words.number(today.messages)], say("facts.inSpan", { n: total.messages, span })),
-    fact("answers", [words.number(today.answers)], failed, say("facts.stopped", { n: today.stopped }), running && say("facts.running", { n: running })),
+    fact(
+      "answers",
+      [words.number(today.answers)],
+      failed,
+      say("facts.stopped", { n: today.stopped }),
+      running && say("facts.running", { n: running }),
+    ),
     fact(
       "first",
       p95 === undefined ? ["–"] : [seconds(p95), unitOf(say("figures.s"))],
@@ -208,7 +219,12 @@ function topUsers(of) {
   const bar = (item) => {
     const [part, whole] = of(tokens(item));
     const text = share(part, whole);
-    return make("span", { class: "bar-with" }, barOf(whole ? part / whole : 0, ""), make("span", { class: "num" }, text));
+    return make(
+      "span",
+      { class: "bar-with" },
+      barOf(whole ? part / whole : 0, ""),
+      make("span", { class: "num" }, text),
+    );
   };
   return new Rows({
     label: say("overview.most"),

@@ -63,7 +63,7 @@ export class Paged {
 
 /** The one of a list with this id, looked for page by page; null when there is none. */
 export async function find(path, id, query = {}) {
-  for (let cursor = ""; ; ) {
+  for (let cursor = ""; ;) {
     const { items, next } = await api.get(path + queryOf({ ...query, limit: 200, cursor }));
     const found = items.find((item) => item.id === id);
     if (found || !next) return found ?? null;

@@ -8,7 +8,12 @@ import { heading, searchField } from "./parts.js";
 import { Rows, who } from "./rows.js";
 
 const columns = () => [
-  { key: "name", label: say("person.name"), kind: "wide", cell: (user) => who(user.id, user.name, { href: `#people/${user.id}`, note: user.email }) },
+  {
+    key: "name",
+    label: say("person.name"),
+    kind: "wide",
+    cell: (user) => who(user.id, user.name, { href: `#people/${user.id}`, note: user.email }),
+  },
   { key: "role", label: say("person.role"), kind: "fixed", cell: (user) => say(`person.role.${user.role}`) },
   { key: "state", label: say("person.state"), kind: "fixed", cell: stateOf },
   { key: "joined", label: say("person.joined"), kind: "end", cell: (user) => day(user.createdAt) },
@@ -16,7 +21,11 @@ const columns = () => [
 
 /** In words, and in the colour of a fault where somebody is kept out. */
 export function stateOf({ disabled }) {
-  return make("span", { class: disabled ? "state--fault" : "faint" }, say(disabled ? "person.disabled" : "person.enabled"));
+  return make(
+    "span",
+    { class: disabled ? "state--fault" : "faint" },
+    say(disabled ? "person.disabled" : "person.enabled"),
+  );
 }
 
 export async function show({ query }, go) {

@@ -17,7 +17,8 @@ import { stateOf } from "./people.js";
 export async function show({ rest: [id] }, go) {
   const user = await find("/admin/users", id);
   const back = up("#people", say("admin.people"));
-  if (!user) return { node: [back, heading(say("person.gone")), make("p", { class: "hall__lead" }, say("person.goneText"))] };
+  if (!user)
+    return { node: [back, heading(say("person.gone")), make("p", { class: "hall__lead" }, say("person.goneText"))] };
   return new Person(user, back, go);
 }
 
@@ -122,7 +123,11 @@ class Person {
   #end() {
     const ask = () => askToDelete(this.#user, () => this.#go("people"));
     const text = make("p", { class: "block__note" }, say("person.deleteText"));
-    return block(say("data.delete"), text, make("div", {}, button(say("data.delete"), ask, { sign: "trash", fault: true })));
+    return block(
+      say("data.delete"),
+      text,
+      make("div", {}, button(say("data.delete"), ask, { sign: "trash", fault: true })),
+    );
   }
 }
 
@@ -156,7 +161,11 @@ function askToDelete(user, left) {
     dialog.close();
     left();
   });
-  const dialog = make("dialog", { class: "dialog", "aria-label": say("person.deleteTitle", { name: user.name }) }, form);
+  const dialog = make(
+    "dialog",
+    { class: "dialog", "aria-label": say("person.deleteTitle", { name: user.name }) },
+    form,
+  );
   open(dialog);
   email.focus();
 }

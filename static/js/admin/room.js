@@ -15,7 +15,8 @@ import { keptFor, roomName } from "./rooms.js";
 export async function show({ rest: [id] }, go) {
   const room = await find("/admin/rooms", id);
   const back = up("#rooms", say("admin.rooms"));
-  if (!room) return { node: [back, heading(say("rooms.gone")), make("p", { class: "hall__lead" }, say("rooms.goneText"))] };
+  if (!room)
+    return { node: [back, heading(say("rooms.gone")), make("p", { class: "hall__lead" }, say("rooms.goneText"))] };
   const facts = make("div");
   const tell = (now) =>
     facts.replaceChildren(
@@ -34,7 +35,11 @@ export async function show({ rest: [id] }, go) {
       heading(roomName(room), follow),
       facts,
       block(say("rooms.kept"), retention(room, tell)),
-      block(say("budgets.title"), make("p", { class: "block__note" }, say("budgets.ofRoom")), new Budgets("room", room.id).node),
+      block(
+        say("budgets.title"),
+        make("p", { class: "block__note" }, say("budgets.ofRoom")),
+        new Budgets("room", room.id).node,
+      ),
       end(room, () => go("rooms")),
     ],
   };
@@ -81,6 +86,11 @@ function end(room, left) {
   return block(
     say("roomPart.delete"),
     make("p", { class: "block__note" }, say("rooms.deleteText")),
-    make("div", { class: "panel__row" }, button(say("roomPart.delete"), remove, { sign: "trash", fault: true }), said.node),
+    make(
+      "div",
+      { class: "panel__row" },
+      button(say("roomPart.delete"), remove, { sign: "trash", fault: true }),
+      said.node,
+    ),
   );
 }

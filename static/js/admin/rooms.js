@@ -18,9 +18,26 @@ export function keptFor({ retentionDays }) {
 }
 
 const columns = () => [
-  { key: "name", label: say("roomPart.name"), kind: "wide", cell: (room) => make("a", { href: `#rooms/${room.id}` }, roomName(room)) },
-  { key: "members", label: say("stats.members"), kind: "end", sort: true, cell: (room) => words.number(room.memberCount) },
-  { key: "messages", label: say("stats.messages"), kind: "end", sort: true, cell: (room) => words.number(room.messageCount) },
+  {
+    key: "name",
+    label: say("roomPart.name"),
+    kind: "wide",
+    cell: (room) => make("a", { href: `#rooms/${room.id}` }, roomName(room)),
+  },
+  {
+    key: "members",
+    label: say("stats.members"),
+    kind: "end",
+    sort: true,
+    cell: (room) => words.number(room.memberCount),
+  },
+  {
+    key: "messages",
+    label: say("stats.messages"),
+    kind: "end",
+    sort: true,
+    cell: (room) => words.number(room.messageCount),
+  },
   { key: "kept", label: say("rooms.kept"), kind: "fixed", cell: keptFor },
   { key: "made", label: say("rooms.made"), kind: "end", sort: true, cell: (room) => day(room.createdAt) },
 ];
@@ -45,5 +62,8 @@ export async function show(route, go) {
     paged.load("/admin/rooms", { q, sort });
   };
   load(route);
-  return { node: [heading(say("admin.rooms"), searchField(say("rooms.find"), q ?? "", look)), paged.node], moved: load };
+  return {
+    node: [heading(say("admin.rooms"), searchField(say("rooms.find"), q ?? "", look)), paged.node],
+    moved: load,
+  };
 }

@@ -24,6 +24,8 @@ export function namesTold(count, room) {
 /** Each row with all rows below it: what boards laid on each other reach. A row without a value of its own is not drawn. */
 export function stacked(rows) {
   return rows.map((row, at) =>
-    row.map((value, column) => (value ? rows.slice(0, at + 1).reduce((sum, below) => sum + (below[column] ?? 0), 0) : null)),
+    row.map((value, column) =>
+      value ? rows.slice(0, at + 1).reduce((sum, below) => sum + (below[column] ?? 0), 0) : null,
+    ),
   );
 }

@@ -11,7 +11,12 @@ import { Rows } from "./rows.js";
 const columns = () => [
   { key: "name", label: say("settings.name"), cell: ({ name }) => make("code", {}, name) },
   { key: "value", label: say("settings.value"), cell: valueOf },
-  { key: "what", label: say("settings.what"), kind: "wide", cell: ({ description }) => make("span", { lang: "en" }, description) },
+  {
+    key: "what",
+    label: say("settings.what"),
+    kind: "wide",
+    cell: ({ description }) => make("span", { lang: "en" }, description),
+  },
 ];
 
 function valueOf({ value, isDefault, isSecret }) {
@@ -34,10 +39,19 @@ export async function show() {
   return {
     node: [
       heading(say("admin.settings")),
-      block(say("budgets.everyPerson"), make("p", { class: "block__note" }, say("budgets.note")), new Budgets("user").node),
+      block(
+        say("budgets.everyPerson"),
+        make("p", { class: "block__note" }, say("budgets.note")),
+        new Budgets("user").node,
+      ),
       block(say("budgets.everyRoom"), new Budgets("room").node),
       block(say("settings.unpriced"), make("p", { class: "block__note" }, say("settings.unpricedNote")), models),
-      block(say("settings.title"), make("p", { class: "block__note" }, say("settings.note")), searchField(say("settings.find"), "", look), rows.node),
+      block(
+        say("settings.title"),
+        make("p", { class: "block__note" }, say("settings.note")),
+        searchField(say("settings.find"), "", look),
+        rows.node,
+      ),
     ],
   };
 }

@@ -17,6 +17,6 @@ export function doneAs(action) {
   const [, days] = /^keep (\d+) days$/.exec(action) ?? [];
   if (days) return { key: "keep_days", values: { n: Number(days) }, rest: "" };
   const [, rest] = /^budget: (.*)$/.exec(action) ?? [];
-  if (rest) return { key: "budget", values: {}, rest };
+  if (rest) return { key: "budget", values: {}, rest: rest.replace(/(\d)\.0\b/g, "$1") };
   return { key: action.replaceAll(" ", "_"), values: {}, rest: "" };
 }

@@ -47,7 +47,13 @@ class Usage {
     const today = dayBefore(0, new Date(), this.#house.timeZone);
     const since = query.since || dayBefore(29, new Date(), this.#house.timeZone);
     const sort = SORTS.includes(query.sort) ? query.sort : by === "day" ? "name" : "tokens";
-    return { by: BY.includes(by) ? by : "user", since, until: query.until || today, sort, order: query.order === "asc" ? "asc" : "desc" };
+    return {
+      by: BY.includes(by) ? by : "user",
+      since,
+      until: query.until || today,
+      sort,
+      order: query.order === "asc" ? "asc" : "desc",
+    };
   }
 
   moved(route) {
@@ -116,9 +122,16 @@ class Usage {
       input.addEventListener("change", () => input.value && this.#move({ [name]: input.value }));
       return labelled(say(`stats.${name}`), input);
     };
-    const held = document.activeElement?.name && this.#heads.contains(document.activeElement) && focusOf(document.activeElement);
+    const held =
+      document.activeElement?.name && this.#heads.contains(document.activeElement) && focusOf(document.activeElement);
     this.#heads.replaceChildren(
-      choice("by", say("stats.by"), BY.map((one) => [one, say(`stats.by.${one}`)]), by, (one) => this.#move({ by: one, sort: "", order: "" })),
+      choice(
+        "by",
+        say("stats.by"),
+        BY.map((one) => [one, say(`stats.by.${one}`)]),
+        by,
+        (one) => this.#move({ by: one, sort: "", order: "" }),
+      ),
       choice("range", say("overview.span"), ranges, String(chosen), range),
       make("span", { class: "tools-row__dates" }, field("since", since), field("until", until)),
     );
@@ -138,7 +151,17 @@ class Usage {
       }
     };
     this.#files.replaceChildren(
-      make("a", { class: "button button--small", href: csv, download: `${name}.csv`, "aria-label": say("stats.file", { format: "CSV" }) }, smallIcon("download"), "CSV"),
+      make(
+        "a",
+        {
+          class: "button button--small",
+          href: csv,
+          download: `${name}.csv`,
+          "aria-label": say("stats.file", { format: "CSV" }),
+        },
+        smallIcon("download"),
+        "CSV",
+      ),
       button("JSON", json, { sign: "download", small: true, "aria-label": say("stats.file", { format: "JSON" }) }),
     );
   }
@@ -147,16 +170,34 @@ class Usage {
 
   #columns() {
     const { by } = this.#asked;
-    const number = (key, of, sort = true) => ({ key, label: say(`stats.${key}`), kind: "end", sort, cell: (item) => words.number(of(item)) });
+    const number = (key, of, sort = true) => ({
+      key,
+      label: say(`stats.${key}`),
+      kind: "end",
+      sort,
+      cell: (item) => words.number(of(item)),
+    });
     return [
-      { key: "name", label: say(`stats.${by}`), sort: true, kind: by === "user" || by === "room" ? "" : "fixed", cell: (item) => nameOf(by, item) },
+      {
+        key: "name",
+        label: say(`stats.${by}`),
+        sort: true,
+        kind: by === "user" || by === "room" ? "" : "fixed",
+        cell: (item) => nameOf(by, item),
+      },
       number("messages", (item) => item.messages),
       number("answers", (item) => item.answers),
       number("failed", (item) => item.failed),
       number("read", (item) => item.inputTokens, false),
       number("written", (item) => item.outputTokens, false),
       number("tokens", tokens),
-      { key: "cost", label: say("stats.costIn", { currency: this.#house.currency }), kind: "end", sort: true, cell: (item) => this.#money(item.cost) },
+      {
+        key: "cost",
+        label: say("stats.costIn", { currency: this.#house.currency }),
+        kind: "end",
+        sort: true,
+        cell: (item) => this.#money(item.cost),
+      },
       { key: "share", label: say("stats.share"), kind: "fixed", cell: (item) => this.#share(item) },
     ];
   }
@@ -167,16 +208,28 @@ class Usage {
 
   /** Of all that is in the column by which it is sorted; of tokens when that is names. */
   #share(item) {
-    const of = { messages: (one) => one.messages, answers: (one) => one.answers, failed: (one) => one.failed, cost: (one) => one.cost };
+    const of = {
+      messages: (one) => one.messages,
+      answers: (one) => one.answers,
+      failed: (one) => one.failed,
+      cost: (one) => one.cost,
+    };
     const value = of[this.#asked.sort] ?? tokens;
     const whole = Math.max(value(this.#whole), value(item)); // what is deleted counts for a day, and may for nobody
     const part = whole ? value(item) / whole : 0;
-    return make("span", { class: "bar-with" }, barOf(part, ""), make("span", { class: "num" }, share(value(item), whole)));
+    return make(
+      "span",
+      { class: "bar-with" },
+      barOf(part, ""),
+      make("span", { class: "num" }, share(value(item), whole)),
+    );
   }
 
   #showSums(foot) {
     const sums = this.#whole;
-    const cells = [sums.messages, sums.answers, sums.failed, sums.inputTokens, sums.outputTokens, tokens(sums)].map(words.number.bind(words));
+    const cells = [sums.messages, sums.answers, sums.failed, sums.inputTokens, sums.outputTokens, tokens(sums)].map(
+      words.number.bind(words),
+    );
     foot.replaceChildren(
       make(
         "tr",
@@ -203,7 +256,7 @@ function sumsOf(lines) {
 
 async function allOf(query) {
   const items = [];
-  for (let cursor = ""; ; ) {
+  for (let cursor = ""; ;) {
     const page = await api.get(`/admin/stats${queryOf({ ...query, limit: 200, cursor })}`);
     items.push(...page.items);
     if (!page.next) return items;
