@@ -67,8 +67,12 @@ class Page(RequestHandler):
         if who is None and not self._open:
             self.redirect("/login?next=" + self.request.path if self.request.path != "/" else "/login")
             return
-        if who is not None and self._name == "login.html":
+        if who is not None and self._name == "login.html" and not self.get_query_argument("reset", ""):
             self.redirect(self._next())
+            return
+        if who is not None and who.role != "admin" and self._name == "admin.html":
+            self.set_status(403)
+            self.finish(await self._render(who, name="refused.html"))
             return
         self.finish(await self._render(who, *path))
 
@@ -77,14 +81,14 @@ class Page(RequestHandler):
         wanted = self.get_query_argument("next", "/")
         return wanted if wanted.startswith("/") and not wanted.startswith(("//", "/\\")) else "/"
 
-    async def _render(self, who: Identity | None, *path: str) -> str:
+    async def _render(self, who: Identity | None, *path: str, name: str | None = None) -> str:
         services = self.services
         given = await self._given(who, path[0]) if self._name == "context.html" and who and path else None
         invitation = await services.rooms.invitation(path[0]) if self._name == "invite.html" and path else None
         lang = language(self)
-        return self._templates.get_template(self._name).render(
+        return self._templates.get_template(name or self._name).render(
             lang=lang,
-            t=words(lang),
+            t=words(lang) | (words(f"admin_{lang}") if self._name == "admin.html" else {}),
             who=who,
             room_id=path[0] if path and self._name == "chat.html" else None,
             code=path[0] if path and self._name == "invite.html" else None,
@@ -155,15 +159,16 @@ def page_routes(services: Services) -> list[Any]:
         page(r"/m/([^/]+)", "context.html"),
         page(r"/i/([^/]+)", "invite.html", open_to_all=True),
         page("/docs", "docs.html", open_to_all=True),
+        page("/admin", "admin.html"),
         url(r"/static/(.*)", Static, {"path": str(ROOT / "static")}),
         url(r"/favicon\.ico()", Static, {"path": str(ROOT / "static" / "mark.svg")}),
     ]
 
 
 @cache
-def words(lang: str) -> dict[str, Any]:
-    """The catalogue of a language: the module that the browser imports, which is JSON behind `export default`."""
-    text = (ROOT / "static" / "js" / "words" / f"{lang}.js").read_text("utf-8")
+def words(catalogue: str) -> dict[str, Any]:
+    """The words of `ko`, `en`, `admin_ko`...: modules that the browser imports, which are JSON behind `export default`."""
+    text = (ROOT / "static" / "js" / "words" / f"{catalogue}.js").read_text("utf-8")
     found: dict[str, Any] = json.loads(text.partition("export default")[2].strip().removesuffix(";"))
     return found
 

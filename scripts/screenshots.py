@@ -9,6 +9,7 @@ import argparse
 import asyncio
 import itertools
 import os
+import random
 import shutil
 import signal
 import subprocess
@@ -20,6 +21,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import psycopg2
 import requests
 import socketio
 from playwright.sync_api import Browser, Page, sync_playwright
@@ -27,6 +29,7 @@ from playwright.sync_api import Browser, Page, sync_playwright
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
+from models.embedded import running_url  # noqa: E402
 from tests.scripted_model import Script, ScriptedModel  # noqa: E402
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
@@ -43,6 +46,11 @@ KEPT = {
     "sign-in-en-light-desk": "shot-sign-in.png",
 }
 
+PRICES = """currency = "USD"
+[models."openai:claude-sonnet-5"]
+input = 3.0
+output = 15.0
+"""
 AGENTS = [
     "Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15_7) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/18.1 Safari/605.1.15",
     "Mozilla/5.0 (iPhone; CPU iPhone OS 18_1 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) "
@@ -115,10 +123,13 @@ class Model(threading.Thread):
 
 class Pod:
     def __init__(self, folder: Path, model: ScriptedModel) -> None:
+        self.folder = folder
+        (folder / "prices.toml").write_text(PRICES)
         environment = {
             **os.environ, "PORT": "0", "DATA_DIR": str(folder), "REGISTRATIONS_PER_HOUR": "0", "LOG_LEVEL": "error", "DATABASE_URL": "",
             "OPENAI_BASE_URL": f"http://127.0.0.1:{model.port}/v1", "OPENAI_API_KEY": "none", "OPENAI_MODEL": "claude-sonnet-5",
             "FIRST_TOKEN_TIMEOUT_S": "600", "STALL_TIMEOUT_S": "600", "DRAIN_S": "0",
+            "PRICES_FILE": str(folder / "prices.toml"),
         }  # fmt: skip
         self.process = subprocess.Popen(
             [sys.executable, "app.py"], cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True
@@ -222,7 +233,70 @@ def furnish(pod: Pod) -> tuple[Person, dict[str, str]]:
         requests.post(pod.url + "/auth/login", json=body, headers={"User-Agent": agent}, timeout=20)
     for other in (minjun, sofia):
         other.come()
-    return jisu, {"ready": ready, "english": english, "empty": str(empty), "invite": invite, "answer": answer}
+    looked_after(pod, jisu, [minjun, sofia, seoyeon], ready)
+    rooms = {"ready": ready, "english": english, "empty": str(empty), "invite": invite, "answer": answer}
+    return jisu, {**rooms, "person": minjun.id}
+
+
+def looked_after(pod: Pod, person: Person, others: list[Person], room_id: str) -> None:
+    """Three months of figures before today, some faults, a budget that is nearly used up."""
+    chance = random.Random(11)
+    with psycopg2.connect(running_url(pod.folder)) as connection, connection.cursor() as cursor:
+        rows: list[tuple[Any, ...]] = []
+        for kind, unit, count in (("day", "days", 90), ("hour", "hours", 24)):
+            for back in range(1, count):
+                said = int(
+                    (150 + 60 * chance.random()) * (0.3 if back % 7 in (3, 4) else 1) / (1 if kind == "day" else 12)
+                )
+                figures = (
+                    said,
+                    said // 3,
+                    chance.randint(0, 3),
+                    chance.randint(0, 4),
+                    said * 700,
+                    said * 130,
+                    said * 0.004,
+                )
+                rows.append((kind, unit, back, "", *figures))
+                cursor.execute(
+                    "insert into paces select %s, date_trunc(%s, now() at time zone 'UTC') - %s::interval, s, n"
+                    " from (values (67, 9), (72 + random() * 3, 4), (77 + random() * 4, 2)) p(s, n) on conflict do nothing",
+                    (kind, kind, f"{back} {unit}"),
+                )
+        for at, one in enumerate([person, *others]):
+            rows += [
+                ("user", "days", back, one.id, 30 - 6 * at, 9 - at, at % 2, 0, 42_000 - 8_000 * at, 7_800, 0.24)
+                for back in range(1, 20)
+            ]
+        rows += [
+            ("model", "days", back, "openai:claude-sonnet-5", 0, 60, 1, 2, 80_000, 15_000, 0.46)
+            for back in range(1, 20)
+        ]
+        rows += [("room", "days", back, room_id, 60, 20, 1, 0, 40_000, 8_000, 0.24) for back in range(1, 20)]
+        for kind, unit, back, *rest in rows:
+            cursor.execute(
+                "insert into tallies values (%s, date_trunc(%s, now() at time zone 'UTC') - %s::interval,"
+                " %s, %s, %s, %s, %s, %s, %s, %s) on conflict do nothing",
+                (kind, "hour" if kind == "hour" else "day", f"{back} {unit}", *rest),
+            )
+        for kind, back, detail in (
+            ("generation.timeout", 2, "No token for 30 s."),
+            ("generation.timeout", 30, "No token for 30 s."),
+            ("bot.provider_unavailable", 9, "openai answered 503."),
+        ):
+            cursor.execute(
+                "insert into errors (kind, detail, at) values (%s, %s, now() - %s::interval)",
+                (kind, detail, f"{back} hours"),
+            )
+    for who, unit, soft, hard in (
+        (others[0], "tokens", 700_000, 900_000),
+        (person, "money", 1, 5),
+        (None, "tokens", None, 2_000_000),
+    ):
+        one = {"id": who.id} if who else {}
+        person.api(
+            "POST", "/admin/budgets", {"kind": "user", **one, "span": "month", "unit": unit, "soft": soft, "hard": hard}
+        )
 
 
 def wait_for(what: Callable[[], Any]) -> Any:
@@ -249,6 +323,7 @@ def ended(person: Person, room_id: str) -> str:
     return str(wait_for(whole))
 
 
+ADMIN = ["overview", "people", "rooms", "usage", "errors", "settings", "audit", "live"]
 View = tuple[str, Callable[[Page], Any]]
 
 
@@ -290,6 +365,7 @@ def at_the_door(pod: Pod, rooms: dict[str, str]) -> list[View]:
     return [
         ("sign-in", lambda page: page.goto(pod.url + "/login")),
         ("register", lambda page: page.goto(pod.url + "/login#register")),
+        ("reset", lambda page: page.goto(pod.url + "/login#reset=once")),
         ("invite", lambda page: page.goto(pod.url + f"/i/{rooms['invite']}")),
         ("docs", lambda page: page.goto(pod.url + "/docs")),
     ]
@@ -348,6 +424,16 @@ def inside(pod: Pod, rooms: dict[str, str], language: str, phone: bool) -> list[
         page.locator("#log").focus()
         page.keyboard.press("?")
 
+    def administered(view: str) -> Callable[[Page], None]:
+        def arrive(page: Page) -> None:
+            page.goto("about:blank")
+            page.goto(pod.url + "/admin#" + view.format(**rooms))
+            page.locator(".hall h1").wait_for()
+            page.locator(".hall .laying:not(.told__state *)").first.wait_for(state="hidden")
+            page.wait_for_timeout(300)  # a chart is drawn once its place has a size
+
+        return arrive
+
     def rooms_list(page: Page) -> None:
         page.goto(pod.url)
         page.locator("a.room").first.wait_for()
@@ -370,6 +456,9 @@ def inside(pod: Pod, rooms: dict[str, str], language: str, phone: bool) -> list[
         *([] if phone else [("keys", keys)]),
         ("context", lambda page: page.goto(pod.url + f"/m/{rooms['answer']}")),
         ("enter", lambda page: page.goto(pod.url + f"/i/{rooms['invite']}")),
+        *((f"admin-{view}", administered(view)) for view in ADMIN),
+        ("admin-person", administered("people/{person}")),
+        ("admin-room", administered("rooms/{ready}")),
     ]
 
 

@@ -17,6 +17,9 @@ TABLE = [
     ("katex/dist/katex.min.css", "katex/katex.min.css"),
     ("katex/dist/fonts/*.woff2", "katex/fonts"),
     ("katex/LICENSE", "katex/LICENSE"),
+    ("uplot/dist/uPlot.esm.js", "uplot/uPlot.esm.js"),
+    ("uplot/dist/uPlot.min.css", "uplot/uPlot.min.css"),
+    ("uplot/LICENSE", "uplot/LICENSE"),
 ]
 
 

@@ -54,9 +54,12 @@ async def change(call: Call) -> Room:
         bot = "reset"
     elif body.bot is not UNSET:
         bot = msgspec.to_builtins(body.bot)
-    return await call.services.rooms.change(
+    room = await call.services.rooms.change(
         call.who, call.path["roomId"], name.strip() if name else None, bot, body.retention_days
     )
+    if body.retention_days is not UNSET:
+        call.services.retention.nudge()
+    return room
 
 
 async def preview(call: Call) -> types.Preview:

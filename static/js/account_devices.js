@@ -18,7 +18,7 @@ export function devicesPart() {
   );
 }
 
-function row({ userAgent, ip, lastSeenAt, current }, end) {
+export function row({ userAgent, ip, lastSeenAt, current }, end) {
   const name = deviceOf(userAgent) || say("devices.unknown");
   const ago = words.ago(new Date(lastSeenAt), new Date());
   const seen = current ? say("devices.this") : say("devices.seen", { ago });

@@ -22,6 +22,12 @@ export function mePart({ me, renamed }) {
     make("div", { class: "field" }, make("span", { class: "field__label" }, say("gate.email")), email),
     language(),
     theme(),
+    me.role === "admin" &&
+      make(
+        "div",
+        { class: "panel__row" },
+        make("a", { class: "button", href: "/admin" }, smallIcon("sliders"), say("account.admin")),
+      ),
   );
 }
 

@@ -12,6 +12,7 @@ export class Conversation {
   #streams = new Map(); // message id -> {attempt, next, text, thinking, gap}
   #low = Infinity; // seqs from #low to #high are here without a hole
   #high = 0;
+  #first = 1; // what was said before this seq is not kept any more
 
   constructor(roomId, meId) {
     this.roomId = roomId;
@@ -35,6 +36,23 @@ export class Conversation {
     this.cursor = reply.more ? highest : reply.head;
     this.members = new Map(reply.members.map((member) => [member.userId, member]));
     if (!reply.more) this.#takeStreams(reply.streams);
+  }
+
+  /** Whatever is older than `seq` is gone for good. Returns whether anything of it was here. */
+  keptFrom(seq) {
+    if (seq <= this.#first) return false;
+    this.#first = seq;
+    const gone = [...this.#messages.values()].filter((message) => message.seq < seq);
+    for (const { id } of gone) {
+      this.#messages.delete(id);
+      this.#streams.delete(id);
+    }
+    if (this.#low <= seq) {
+      this.#low = seq;
+      this.moreBefore = false;
+    }
+    this.#sorted = null;
+    return gone.length > 0;
   }
 
   message(message) {
@@ -89,7 +107,8 @@ export class Conversation {
 
   restore(send) {
     const came = (message) => message.clientId === send.clientId && message.userId === this.meId;
-    if (!this.pending.has(send.clientId) && ![...this.#messages.values()].some(came)) this.pending.set(send.clientId, send);
+    if (!this.pending.has(send.clientId) && ![...this.#messages.values()].some(came))
+      this.pending.set(send.clientId, send);
   }
 
   /** The server has it. It stays in sight until its message comes, or for good if that is here already. */
@@ -167,14 +186,15 @@ export class Conversation {
     this.#messages.clear();
     this.#streams.clear();
     this.cursor = null;
-    this.#low = reply.messages[0]?.seq ?? 1;
+    this.#low = reply.messages[0]?.seq ?? this.#first;
     this.#high = 0;
-    this.moreBefore = this.#low > 1;
+    this.moreBefore = this.#low > this.#first;
     this.moreAfter = false;
     this.#sorted = null;
   }
 
   #upsert(message) {
+    if (message.seq < this.#first) return false;
     const known = this.#messages.get(message.id);
     if (known && known.changedSeq >= message.changedSeq) return false;
     this.#messages.set(message.id, message);

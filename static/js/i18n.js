@@ -22,6 +22,16 @@ export class Words {
     this.#plural = new Intl.PluralRules(language);
   }
 
+  /** Words of a page of its own, which others need not load. */
+  learn(catalogues) {
+    this.#words = { ...this.#words, ...catalogues[this.language] };
+  }
+
+  /** Is there a sentence of that name? */
+  has(key) {
+    return key in this.#words;
+  }
+
   /** The sentence `key` with its {holes} filled; `values.n` chooses among plural forms. */
   say(key, values = {}) {
     let text = this.#words[key];

@@ -1,4 +1,4 @@
-// Signing in and making an account, on one page. The server sets the HttpOnly cookie; nothing is kept here.
+// Signing in, making an account, and choosing a new password by a link, on one page. The server sets the HttpOnly cookie; nothing is kept here.
 
 import { api } from "./api.js";
 import { submitting } from "./gate.js";
@@ -8,10 +8,22 @@ const login = document.getElementById("login");
 const register = document.getElementById("register");
 const code = new URLSearchParams(location.search).get("invite") ?? "";
 
+const reset = document.getElementById("reset");
+const asked = location.hash.slice(1);
+const elsewhere = /^(login|register|invite|reset=.*)?$/.test(asked) ? "" : `#${asked}`; // of the page behind this one
+let token = "";
+
 function show() {
-  const wanted = location.hash.slice(1) || forms.dataset.first;
-  const form = wanted === "login" || !register ? login : register;
-  for (const one of [login, register]) if (one) one.hidden = one !== form;
+  // The link is a secret: it stays neither in the address nor in the history.
+  if (location.hash.startsWith("#reset=")) {
+    token = location.hash.slice("#reset=".length);
+    history.replaceState(null, "", location.pathname + location.search);
+  }
+  const wanted = location.hash.slice(1) || (token ? "reset" : forms.dataset.first);
+  const isNew =
+    register && (["register", "invite"].includes(wanted) || (forms.dataset.first === "register" && wanted !== "login"));
+  const form = wanted === "reset" ? reset : isNew ? register : login;
+  for (const one of [login, register, reset]) if (one) one.hidden = one !== form;
   if (register && (wanted === "invite" || code)) {
     register.querySelector("[data-invite]").hidden = false;
     register.elements.invite.value ||= code;
@@ -24,6 +36,14 @@ login.addEventListener("submit", (event) => {
   submitting(login, async () => {
     const { email, password } = login.elements;
     await api.post("/auth/login", { email: email.value, password: password.value });
+    location.assign(forms.dataset.next + elsewhere);
+  });
+});
+
+reset.addEventListener("submit", (event) => {
+  event.preventDefault();
+  submitting(reset, async () => {
+    await api.post("/auth/reset", { token, password: reset.elements.password.value });
     location.assign(forms.dataset.next);
   });
 });

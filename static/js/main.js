@@ -22,7 +22,11 @@ import { Spoken } from "./spoken.js";
 import { Store } from "./store.js";
 import { Tools } from "./tools.js";
 
-const me = { id: document.body.dataset.userId, name: document.body.dataset.userName };
+// A link for a new password: the sign-in page sends here whoever is signed in, and does not see the hash.
+if (location.hash.startsWith("#reset=")) location.replace(`/login?reset=1${location.hash}`);
+
+const { userId, userName, userRole } = document.body.dataset;
+const me = { id: userId, name: userName, role: userRole };
 const store = new Store(me);
 const keep = new Keep(me.id);
 const outbox = new Outbox(store, keep);

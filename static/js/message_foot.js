@@ -21,6 +21,7 @@ export function endedFoot(message, { actions, canWrite, conversation }) {
   const again = () => actions.again(message.id);
   const full = canWrite() && button("retry", say("answer.again"), again);
   if (message.status === "stopped") {
+    if (message.error) return foot(state("fault", "warning", words.error(message.error)), full); // by the server: a budget
     const name = conversation().members.get(message.stoppedBy)?.name;
     return foot(state("wait", "stop", name ? say("answer.stoppedBy", { name }) : say("answer.stopped")), full);
   }

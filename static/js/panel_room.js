@@ -3,8 +3,9 @@
 import { api } from "./api.js";
 import { confirm } from "./dialogs.js";
 import { make, smallIcon } from "./dom.js";
-import { saidLine, trying } from "./fields.js";
+import { labelled, onSubmit, saidLine, trying } from "./fields.js";
 import { say } from "./i18n.js";
+import { mayKeep } from "./keeping.js";
 
 export class RoomPart {
   #store;
@@ -21,6 +22,7 @@ export class RoomPart {
       { class: "panel__part" },
       this.#rename(isOwner),
       this.#said.node,
+      isOwner ? this.#keeping() : keptFor(this.#room),
       this.#export(),
       this.#ends(isOwner),
     );
@@ -49,6 +51,33 @@ export class RoomPart {
       isOwner &&
         make("div", { class: "panel__row" }, make("button", { class: "button button--main" }, say("panel.save"))),
     );
+  }
+
+  /** How long messages are kept. Asks before it shortens that. */
+  #keeping() {
+    const said = saidLine();
+    const days = make("input", {
+      class: "input",
+      name: "retentionDays",
+      type: "number",
+      min: "1",
+      max: "36500",
+      value: this.#room.retentionDays ?? "",
+      autocomplete: "off",
+    });
+    const form = make(
+      "form",
+      { class: "panel__form", novalidate: true },
+      labelled(say("roomPart.keptDays"), days, say("roomPart.keptHint")),
+      make("div", { class: "panel__row" }, make("button", { class: "button" }, say("roomPart.keptSave")), said.node),
+    );
+    return onSubmit(form, said, async () => {
+      const wanted = days.value === "" ? null : Number(days.value);
+      if (!(await mayKeep(wanted, this.#room.retentionDays))) return;
+      this.#room = await api.patch(`/rooms/${this.#room.id}`, { retentionDays: wanted });
+      this.#store.roomChanged(this.#room);
+      said.say(say("panel.saved"));
+    });
   }
 
   /** Plain links: the browser downloads a large room to the disk, piece by piece. */
@@ -99,4 +128,14 @@ export class RoomPart {
     });
     if (yes) await trying(this.#said, () => api.delete(path)); // the room's `removed` event does the rest
   }
+}
+
+function keptFor({ retentionDays }) {
+  const text = retentionDays ? say("roomPart.keptFor", { n: retentionDays }) : say("roomPart.keptAsServer");
+  return make(
+    "div",
+    { class: "field" },
+    make("span", { class: "field__label" }, say("roomPart.kept")),
+    make("span", { class: "field__hint" }, text),
+  );
 }

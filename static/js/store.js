@@ -81,12 +81,13 @@ export class Store {
 
   roomChanged(room) {
     this.#take(room, this.#rooms.get(room.id));
+    if (room.firstSeq && this.conversation(room.id).keptFrom(room.firstSeq)) this.#tell("log", room.id);
     this.#tell("rooms", room.id);
     this.#tell("people", room.id);
   }
 
   #take(room, before) {
-    const { membersChanged: _, ...rest } = room;
+    const { membersChanged: _, firstSeq: __, ...rest } = room;
     const own = room.lastMessage?.userId === this.me.id ? room.lastMessage.seq : 0; // who speaks has read
     const readSeq = Math.max(room.readSeq, before?.room.readSeq ?? 0, own);
     const lastSeq = Math.max(room.lastSeq, before?.room.lastSeq ?? 0);
@@ -127,6 +128,7 @@ export class Store {
     const roomId = reply.room.id;
     const conversation = this.conversation(roomId);
     const first = conversation.cursor === null && roomId === this.roomId;
+    if (reply.room.firstSeq) conversation.keptFrom(reply.room.firstSeq);
     conversation.joined(reply, wasFresh || reply.reset === true);
     this.#take(reply.room, this.#rooms.get(roomId));
     const room = this.room(roomId);

@@ -11,9 +11,10 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
+import requests
 from playwright.sync_api import Browser, Playwright, sync_playwright
 
-from tests.browser.people import People, Site
+from tests.browser.people import PASSWORD, People, Site
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 ARGUMENTS = [
@@ -48,6 +49,9 @@ def browser(thread: ThreadPoolExecutor) -> Iterator[Browser]:
 def site(postgres: str, browser: Browser) -> Iterator[Site]:
     made = Site(postgres)
     made.start()
+    # The first account of a server is its administrator: nobody of a test should be that by chance.
+    first = {"email": "first@example.com", "name": "첫 사람", "password": PASSWORD}
+    assert requests.post(made.url + "/auth/register", json=first, timeout=10).status_code == 201
     yield made
     made.stop()
 

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import psycopg2
 import requests
 import socketio
 from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect
@@ -39,7 +40,7 @@ class Site:
     """A pod in a process of its own, on a port that stays the same."""
 
     def __init__(self, database_url: str) -> None:
-        self._database_url = database_url
+        self.database_url = database_url
         self.port = 0
         self._process: subprocess.Popen[str] | None = None
 
@@ -49,7 +50,7 @@ class Site:
 
     def start(self) -> None:
         environment = {
-            **os.environ, "PORT": str(self.port), "DATABASE_URL": self._database_url, "JWT_SECRET": SECRET, "REDIS_URL": "",
+            **os.environ, "PORT": str(self.port), "DATABASE_URL": self.database_url, "JWT_SECRET": SECRET, "REDIS_URL": "",
             "REGISTRATIONS_PER_HOUR": "0", "SENDS_PER_10S": "0", "DEMO_TOKEN_MS": "25", "LEASE_S": "2", "DRAIN_S": "0",
             "LOG_LEVEL": "error",
         }  # fmt: skip
@@ -189,6 +190,17 @@ class People:
 
     def person(self, name: str = "한지수", **how: Any) -> Person:
         return self.stranger(name, **how).register()
+
+    def administrator(self, name: str = "관리자", **how: Any) -> Person:
+        """Somebody whom the first administrator, who is nobody's test's, would have made another one."""
+        person = self.person(name, **how)
+        self.change("update users set role = 'admin' where id = %s", person.id)
+        return person
+
+    def change(self, statement: str, *values: Any) -> None:
+        """In the rows themselves: what no interface does, as making something old."""
+        with psycopg2.connect(self.site.database_url) as connection, connection.cursor() as cursor:
+            cursor.execute(statement, values)
 
     def close(self) -> list[str]:
         """Ends all, and gives what was wrong with their pages."""

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser.people import ROOT, People, Person
+from tests.browser.people import PASSWORD, ROOT, People, Person
 
 pytestmark = pytest.mark.browser
 
@@ -160,8 +160,46 @@ SIGNED_IN: list[tuple[str, Arrive]] = [
     ("no context", at("/m/none")),
     ("entering", at("/i/{code}")),
 ]
+
+
+def looked_after(view: str, heading: str) -> Arrive:
+    def arrive(person: Person, place: dict[str, str]) -> None:
+        person.open(f"/admin#{view.format(**place)}")
+        expect(person.page.get_by_role("heading", level=1)).to_have_text(heading)
+        expect(person.page.locator(".hall .laying:not(.told__state *)")).to_have_count(0)
+
+    return arrive
+
+
+def table_of_a_chart(person: Person, place: dict[str, str]) -> None:
+    looked_after("overview", "한눈에")(person, place)
+    person.page.locator(".chart__table summary").first.click()
+    expect(person.page.locator(".chart__table table").first).to_be_visible()
+
+
+def leaving_for_somebody(person: Person, place: dict[str, str]) -> None:
+    looked_after("people/{person}", "박민준")(person, place)
+    person.page.get_by_role("button", name="계정 지우기").click()
+    expect(person.page.get_by_role("dialog")).to_be_visible()
+
+
+ADMINISTRATORS: list[tuple[str, Arrive]] = [
+    ("overview", looked_after("overview", "한눈에")),
+    ("a chart's table", table_of_a_chart),
+    ("administered people", looked_after("people", "사람")),
+    ("administered person", looked_after("people/{person}", "박민준")),
+    ("somebody's deletion", leaving_for_somebody),
+    ("administered rooms", looked_after("rooms", "방")),
+    ("administered room", looked_after("rooms/{room}", "출시 준비")),
+    ("live", looked_after("live", "지금 오가는 대화")),
+    ("usage", looked_after("usage", "사용량")),
+    ("errors", looked_after("errors", "오류")),
+    ("settings", looked_after("settings", "설정")),
+    ("audit", looked_after("audit", "기록")),
+]
 AT_THE_DOOR: list[tuple[str, Arrive]] = [
     ("sign-in", at("/login#login")),
+    ("a new password", at("/login#reset=none")),
     ("register", at("/login#register")),
     ("with an invitation", at("/login#invite")),
     ("invited", at("/i/{code}")),
@@ -186,10 +224,14 @@ def test_axe_finds_nothing_in_any_view_and_either_theme(people: People, phone: b
     somebody, place = furnish(people, phone)
     newcomer = people.person("Eve", phone=phone)
     stranger = people.stranger(phone=phone)
+    keeper = people.administrator(phone=phone)
+    place["person"] = somebody.id
+    somebody.api("POST", "/auth/login", {"email": somebody.email, "password": PASSWORD})
     views = itertools.chain(
         ((stranger, *view) for view in AT_THE_DOOR),
-        [(newcomer, "no room yet", at("/"))],
+        [(newcomer, "no room yet", at("/")), (newcomer, "no administrator", at("/admin"))],
         ((somebody, *view) for view in SIGNED_IN),
+        ((keeper, *view) for view in ADMINISTRATORS),
     )
     faults: list[str] = []
     for person, name, arrive in views:

@@ -239,3 +239,41 @@ test("a removed room is closed and forgotten", () => {
   assert.equal(store.roomId, null);
   assert.equal(store.rooms().length, 0);
 });
+
+test("what is not kept any more leaves at once, and does not come back", () => {
+  const store = opened([message(1), message(2), message(3)]);
+  const told = [];
+  store.on(({ kind }) => told.push(kind));
+  const seqs = () =>
+    store
+      .conversation(ROOM)
+      .list()
+      .map((one) => one.seq);
+  store.roomChanged(room({ firstSeq: 3, retentionDays: 30 }));
+  assert.deepEqual(seqs(), [3]);
+  assert.ok(told.includes("log"));
+  assert.deepEqual([store.room(ROOM).retentionDays, store.room(ROOM).firstSeq], [30, undefined]);
+  store.message(message(2, { changedSeq: 50 }));
+  assert.deepEqual(seqs(), [3]);
+  assert.equal(store.conversation(ROOM).moreBefore, false);
+});
+
+test("above what is kept older messages can still be asked for", () => {
+  const store = opened([message(10), message(11)]);
+  store.roomChanged(room({ firstSeq: 5 }));
+  assert.equal(store.conversation(ROOM).moreBefore, true);
+  store.page(ROOM, { messages: [message(4), message(5)], moreBefore: false, moreAfter: false }, "before");
+  assert.equal(store.conversation(ROOM).list()[0].seq, 5);
+});
+
+test("who comes back after older messages went hears of it with the room", () => {
+  const store = opened([message(1), message(2)]);
+  store.joined(reply([message(3)], { room: room({ firstSeq: 3 }) }), false);
+  assert.deepEqual(
+    store
+      .conversation(ROOM)
+      .list()
+      .map((one) => one.seq),
+    [3],
+  );
+});
