@@ -2,7 +2,7 @@
 
 Starts a pod of its own on an embedded Postgres, with a model that answers from a script, in Korean and English, light
 and dark, at 1280x800 and 360x740. `--only "account ko dark"` takes those whose names hold all these words. `--keep`
-also writes the four that the README shows to static/img.
+also writes those that the README shows to static/img.
 """
 
 import argparse
@@ -44,6 +44,7 @@ KEPT = {
     "chat-en-dark-desk": "shot-chat-dark.png",
     "chat-ko-light-phone": "shot-phone.png",
     "sign-in-en-light-desk": "shot-sign-in.png",
+    "admin-overview-en-light-desk": "shot-admin.png",
 }
 
 PRICES = """currency = "USD"
@@ -463,7 +464,7 @@ def inside(pod: Pod, rooms: dict[str, str], language: str, phone: bool) -> list[
 
 
 def keep(folder: Path) -> None:
-    """The four of the README, with fewer colours so that each is small."""
+    """Those of the README, with fewer colours so that each is small."""
     place = ROOT / "static" / "img"
     place.mkdir(exist_ok=True)
     for name, kept in KEPT.items():
