@@ -158,9 +158,9 @@ async def test_only_so_many_faults_a_minute_are_written_down(pods):
         counts.internal("command", ValueError("PLANTED"), str(number))
     await asyncio.sleep(0)
     async with asyncio.timeout(10):
-        while sum(group.times for group in await pod.services.faults()) < PER_MINUTE:
+        while sum(group.times for group in await pod.services.administration.faults()) < PER_MINUTE:
             await asyncio.sleep(0.02)
-    (group,) = await pod.services.faults()
+    (group,) = await pod.services.administration.faults()
     assert (group.kind, group.times, group.example) == ("internal", PER_MINUTE, "command: ValueError")
     assert counts.internal_errors["command"] == 3 * PER_MINUTE
 
