@@ -29,7 +29,8 @@ COPY config/*.py config/
 COPY models models
 COPY services services
 COPY handlers handlers
-COPY scripts/migrate.py scripts/
+COPY scripts/migrate.py scripts/operators.py scripts/admin_stats.py scripts/create_user.py scripts/set_role.py \
+     scripts/set_password.py scripts/purge.py scripts/export.py scripts/import.py scripts/reindex.py scripts/
 COPY templates templates
 COPY static static
 COPY --from=builder /maru/static/vendor static/vendor

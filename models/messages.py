@@ -479,3 +479,16 @@ def every(sql: Sql, room_id: str, after: int, limit: int) -> list[MessageRow]:
     """For an export, in pieces: by seq above `after`."""
     found = sql.rows(SELECT + " where m.room_id = %s and m.seq > %s order by m.seq limit %s", room_id, after, limit)
     return [MessageRow(*row) for row in found]
+
+
+def left_behind(sql: Sql, user_id: str, after: str, limit: int) -> list[MessageRow]:
+    """What somebody said in rooms that he is not in any more, in pieces by id."""
+    found = sql.rows(
+        SELECT + " where m.user_id = %s and m.id > %s and not m.deleted"
+        " and not exists (select from members x where x.room_id = m.room_id and x.user_id = m.user_id)"
+        " order by m.id limit %s",
+        user_id,
+        after,
+        limit,
+    )
+    return [MessageRow(*row) for row in found]

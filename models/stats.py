@@ -61,7 +61,7 @@ def spend_embedding(sql: Sql, model: str, spent: Sequence[tuple[str, int]], pric
     )
 
 
-def audit(sql: Sql, user_id: str, action: str, target: str) -> None:
+def audit(sql: Sql, user_id: str | None, action: str, target: str) -> None:
     sql.run("insert into audit (user_id, action, target) values (%s, %s, %s)", user_id, action, target)
 
 

@@ -50,6 +50,7 @@ ROOMS_REMEMBERED = 10_000
 DEFAULT = Bot()
 MARKUP = re.compile(r"^\s*(?:#{1,6}\s+|>\s*|[-*+]\s+|\d+[.)]\s+)+|[*_~`]{2,}|`")  # what Markdown would not show
 CLIENT_ID_CHARS = 64
+NO_ID = "00000000-0000-0000-0000-000000000000"
 SERVER_MADE = "server-made-client-id-longer-than-any-client-may-send-"  # 54, and 36 of a UUID
 
 
@@ -491,6 +492,11 @@ class Messages:
         """For an export, in pieces by seq. The right to read is asked for again with each piece."""
         rows = await self._db.run_bare(partial(_every, room_id=room_id, user_id=who.user_id, after=after, limit=limit))
         return [view(row) for row in rows]
+
+    async def left_behind(self, who: Identity, after: str | None, limit: int = 500) -> list[Message]:
+        """Own messages in rooms that the asker has left, for an export, in pieces by id."""
+        found = await self._db.run_bare(messages.left_behind, who.user_id, after or NO_ID, limit)
+        return [view(row) for row in found]
 
 
 def title(text: str, limit: int = 40) -> str:

@@ -4,11 +4,11 @@ import re
 from typing import Annotated
 from urllib.parse import quote
 
-import msgspec
 from msgspec import UNSET, Meta
 
 from handlers import dispatch, protocol
 from handlers.api import types
+from handlers.api.auth import key_view, my_usage, session_view
 from handlers.api.base import Call, Route, cursor_of, from_cursor, or_none, time_of
 from handlers.api.problems import BadRequest
 from models.search import Where
@@ -133,22 +133,27 @@ async def write_messages(call: Call, room_id: str, markdown: bool) -> None:
 
 
 async def export_mine(call: Call) -> None:
-    """Everything that is the asker's: profile, rooms, and what he said in them."""
-    user = await call.services.accounts.me(call.who)
-    handler = call.handler
+    """Everything that is the asker's: profile, devices, keys, use, rooms, and what he said there and in rooms he has left."""
+    services, handler = call.services, call.handler
+    user = await services.accounts.me(call.who)
     handler.set_status(200)
     handler.set_header("Content-Type", "application/json")
     handler.set_header("Content-Disposition", 'attachment; filename="maru.json"')
-    who = {"id": user.id, "email": user.email, "name": user.name, "createdAt": timestamp(user.created_at)}
-    handler.write(b'{"user":' + msgspec.json.encode(who) + b',"rooms":[')
+    about = {
+        "user": {"id": user.id, "email": user.email, "name": user.name, "createdAt": timestamp(user.created_at)},
+        "sessions": [session_view(call, row) for row in await services.accounts.sessions(call.who)],
+        "keys": [key_view(row) for row in await services.accounts.keys(call.who)],
+        "usage": await my_usage(call),
+    }
+    handler.write(encode(about)[:-1] + b',"rooms":[')
     before, first = None, True
     while True:
-        rooms, before = await call.services.rooms.mine(call.who, before, 50)
+        rooms, before = await services.rooms.mine(call.who, before, 50)
         for room in rooms:
             handler.write((b"" if first else b",") + b'{"room":' + encode(room) + b',"messages":[')
             first = False
             after, first_message = 0, True
-            while found := await call.services.messages.every(call.who, room.id, after):
+            while found := await services.messages.every(call.who, room.id, after):
                 after = found[-1].seq
                 for message in found:
                     if message.user_id == call.who.user_id:
@@ -158,6 +163,14 @@ async def export_mine(call: Call) -> None:
             handler.write(b"]}")
         if before is None:
             break
+    handler.write(b'],"left":[')
+    last, first = None, True
+    while left := await services.messages.left_behind(call.who, last):
+        last = left[-1].id
+        for message in left:
+            handler.write((b"" if first else b",") + encode(message))
+            first = False
+        await handler.flush()
     handler.write(b"]}")
     await handler.finish()
 

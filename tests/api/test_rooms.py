@@ -316,6 +316,13 @@ async def test_export_holds_everything_in_order(pods):
     assert status == 200 and text.startswith("# 기록\n") and text.index("말 3\n") < text.index("말 29")
     mine = await ann.get("/users/me/export")
     assert mine["user"]["email"] == ann.email and len(mine["rooms"][0]["messages"]) == 30
+    assert len(mine["sessions"]) == 1 and mine["keys"] == [] and mine["left"] == []
+    bob = await pod.person("Bob")
+    there = await ann.room(bob)
+    await bob.post(f"/rooms/{there}/messages", {"text": "bleibt meins"})
+    await bob.call("DELETE", f"/rooms/{there}/members/{bob.id}")
+    his = await bob.get("/users/me/export")
+    assert his["rooms"] == [] and [m["text"] for m in his["left"]] == ["bleibt meins"]
     assert (await ann.call("GET", f"/rooms/{room}/export?format=pdf"))[0] == 400
 
 
