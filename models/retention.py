@@ -58,7 +58,7 @@ def cut(sql: Sql, room_id: str, default_days: int, zone: str, limit: int) -> Cut
         seqs.append(seq)
     if not seqs:
         return nothing
-    tallies.take_room(sql, room_id, zone)
+    tallies.take_rooms(sql, [room_id], zone)
     gone = forget(sql, room_id, seqs)
     forget_contexts(sql, room_id, seqs[0], seqs[-1] + CONTEXT_REACH)
     sql.run("delete from messages where room_id = %s and seq between %s and %s", room_id, seqs[0], seqs[-1])

@@ -160,7 +160,7 @@ def set_retention(sql: Sql, room_id: str, days: int | None) -> None:
 
 def delete(sql: Sql, room_id: str, zone: str) -> None:
     """The room and all that was said in it, but for the sums of it. The caller holds the head."""
-    tallies.take_room(sql, room_id, zone)
+    tallies.take_rooms(sql, [room_id], zone)
     # First what the writers of the indexes hold while they write: they are waited for, or see that the room is gone.
     sql.row("select from rooms where id = %s for update", room_id)
     sql.run("delete from search_rooms where room_id = %s", room_id)

@@ -130,10 +130,12 @@ def take_messages(sql: Sql, room_ids: Sequence[str], zone: str) -> int:
     return int(row[0]) if row else 0
 
 
-def take_room(sql: Sql, room_id: str, zone: str) -> None:
-    """All of one room, before it or a part of it goes. The caller holds its head."""
-    sql.run("select from tallied_rooms where room_id = %s for update", room_id)  # whoever counts it now ends first
-    while take_messages(sql, [room_id], zone):
+def take_rooms(sql: Sql, room_ids: Sequence[str], zone: str) -> None:
+    """All of these rooms, before they or a part of them go. The caller holds their heads, or needs no more than what is
+    committed now. Together, since sums are locked in one order."""
+    # Whoever counts one of them now ends first.
+    sql.rows("select from tallied_rooms where room_id = any(%s::uuid[]) order by room_id for update", list(room_ids))
+    while take_messages(sql, room_ids, zone):
         pass
 
 
@@ -155,12 +157,14 @@ def take_calls(sql: Sql, zone: str, limit: int = 2000) -> int:
     return int(row[0]) if row else 0
 
 
-def forget_user(sql: Sql, user_id: str) -> None:
+def forget_user(sql: Sql, user_id: str, room_ids: Sequence[str], zone: str) -> None:
     """His own lines go; what he said and spent stays in the sums of days, rooms and models.
 
-    His calls that are not taken up yet lose his name first, so that no line of his comes back.
+    room_ids: where he has written. First what could bring a line back: calls that are not taken up yet lose his name,
+    messages are taken up. In the order in which `take_calls` locks: calls, then sums.
     """
     sql.run("update usage set user_id = null where user_id = %s", user_id)
+    take_rooms(sql, room_ids, zone)
     sql.run("delete from tallies where kind = 'user' and key = %s", user_id)
 
 

@@ -44,8 +44,7 @@ def show(settings: Settings, database: Database, given: argparse.Namespace) -> N
     def read(sql: Sql) -> tuple[list[str], list[dict[str, object]]]:
         sql.run("set transaction isolation level repeatable read read only")
         if given.what == "errors":
-            days = max(1, (datetime.now(zone) - since).days + 1)
-            found = [g for g in errors.grouped(sql, days) if since <= g.last_at and g.first_at < until][: given.top]
+            found = errors.between(sql, since, until)[: given.top]
             columns = ["kind", "count", "firstAt", "lastAt", "example", "requestId"]
             return columns, [
                 dict(

@@ -11,7 +11,6 @@ Exit codes: 0 done, 1 the database or the model of meaning is out of reach, 2 wr
 
 import argparse
 import asyncio
-import shutil
 import sys
 import time
 from collections.abc import Awaitable, Callable
@@ -19,6 +18,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+import operators
 from config.settings import SettingsError, load_settings
 from models import embeddings, search
 from models.database import DatabaseUnavailable
@@ -93,28 +93,15 @@ async def shown(name: str, waiting: Callable[[], Awaitable[int]], work: Awaitabl
     """Do the work with a bar, on a terminal; else with a line at the end."""
     total, began = await waiting(), time.monotonic()
     task = asyncio.ensure_future(work)
-    while not task.done():
-        await asyncio.wait([task], timeout=EVERY_S)
-        if sys.stderr.isatty():
-            left = 0 if task.done() else await waiting()
-            print(
-                "\r" + bar(name, max(0, total - left), total, time.monotonic() - began),
-                end="",
-                file=sys.stderr,
-                flush=True,
-            )
+    with operators.progress() as bars:
+        bar = bars.add_task(name, total=total)
+        while not task.done():
+            await asyncio.wait([task], timeout=EVERY_S)
+            if not bars.disable:
+                bars.update(bar, completed=total if task.done() else max(0, total - await waiting()))
     await task
     seconds = time.monotonic() - began
-    if sys.stderr.isatty():
-        print(file=sys.stderr)
     print(f"{name}: {total:,} changes in {seconds:.1f} s, {total / max(0.001, seconds):,.0f} a second")
-
-
-def bar(name: str, done: int, total: int, seconds: float) -> str:
-    share = done / total if total else 1.0
-    text = f" {share:4.0%}  {done:,} of {total:,}, {done / max(0.001, seconds):,.0f} a second "
-    width = max(10, min(60, shutil.get_terminal_size().columns - len(text) - len(name) - 4))
-    return f"{name} [{'#' * round(width * share):-<{width}}]{text}"
 
 
 if __name__ == "__main__":

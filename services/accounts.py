@@ -435,9 +435,7 @@ def delete_account(sql: Sql, user_id: str, zone: str, erase: bool) -> bool:
     embeddings.forget_author(sql, user_id)
     retention.forget_given(sql, user_id)
     if erase:
-        for room_id in retention.rooms_written_in(sql, user_id):
-            tallies.take_room(sql, room_id, zone)  # what is counted later would bring his line back
-        tallies.forget_user(sql, user_id)
+        tallies.forget_user(sql, user_id, retention.rooms_written_in(sql, user_id), zone)
         retention.mark_erasing(sql, user_id, True)
     return True
 
