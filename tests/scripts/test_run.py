@@ -131,7 +131,7 @@ def test_a_first_start_tells_each_step_and_fills_what_browsers_need(once_set_up:
     assert steps == [f"maru: {step} ..." for step in (*STEPS[:-1], "Installing Node.js", STEPS[-1])]
     assert "Node.js 18 or newer with npm is not on the PATH" in told
     vendor = checkout.root / "static" / "vendor"
-    assert {path.name for path in vendor.iterdir()} == {".stamp", "marked", "dompurify", "highlight", "katex"}
+    assert {path.name for path in vendor.iterdir()} == {".stamp", "marked", "dompurify", "highlight", "katex", "uplot"}
     for library in (path for path in vendor.iterdir() if path.is_dir()):
         assert (library / "LICENSE").stat().st_size > 0
     styles = (vendor / "katex" / "katex.min.css").read_text()
