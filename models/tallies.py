@@ -100,14 +100,16 @@ def behind(sql: Sql, limit: int) -> list[str]:
     return [row[0] for row in found]
 
 
-def take_messages(sql: Sql, room_ids: Sequence[str], zone: str) -> int:
-    """Count what these rooms' people have said since the last time. Returns how many places that was.
+def take_messages(sql: Sql, room_ids: Sequence[str], zone: str) -> bool:
+    """Count what these rooms' people have said since the last time, about `BATCH` messages of all of them together.
+    Returns whether there may be more.
 
     A room that another pod counts in this moment is left to it.
     """
     if not room_ids:
-        return 0
+        return False
     ids = sorted(room_ids)
+    share = max(1, BATCH // len(ids))
     sql.run(
         "insert into tallied_rooms (room_id) select r.id from unnest(%s::uuid[]) r(id)"
         " where exists (select from rooms x where x.id = r.id) on conflict do nothing",
@@ -122,12 +124,13 @@ def take_messages(sql: Sql, room_ids: Sequence[str], zone: str) -> int:
         f" said as (select {SAID} join due d on d.room_id = m.room_id and m.seq > d.seq and m.seq <= d.until"
         "   where m.role = 'user'),"
         f" added as (insert into tallies ({COLUMNS}) {OF_SAID} order by 1, 2, 3 {ADD})"
-        " select coalesce(sum(until - seq), 0) from due",
-        BATCH,
+        " select coalesce(bool_or(until - seq >= %s), false) from due",
+        share,
         ids,
         zone,
+        share,
     )
-    return int(row[0]) if row else 0
+    return bool(row and row[0])
 
 
 def take_rooms(sql: Sql, room_ids: Sequence[str], zone: str) -> None:

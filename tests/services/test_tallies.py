@@ -21,8 +21,8 @@ async def settled(pod):
     async with asyncio.timeout(20):
         while await pod.services.db.run_bare(
             lambda sql: sql.row(
-                "select from room_heads h left join tallied_rooms t using (room_id) where h.last_seq > coalesce(t.seq, 0)"
-                " union all select from usage where not counted"
+                "select 1 from room_heads h left join tallied_rooms t using (room_id) where h.last_seq > coalesce(t.seq, 0)"
+                " union all select 1 from usage where not counted"
             )
         ):
             await asyncio.sleep(0.1)
@@ -64,9 +64,50 @@ async def test_two_who_count_at_once_count_once(pods):
     await db.run(lambda sql: sql.run("truncate tallies, tallied_rooms"))
     await asyncio.gather(*(db.run(tallies.take_messages, rooms, "UTC") for _ in range(4)))
     while await db.run(tallies.take_messages, rooms, "UTC"):
-        pass
+        await asyncio.sleep(0)
     assert await lines(admin, "user") == {admin.id: (60, 0, 0)}
     assert {key: said for key, (said, _, _) in (await lines(admin, "room")).items()} == dict.fromkeys(rooms, 20)
+
+
+async def test_what_many_rooms_wait_with_is_taken_up_in_short_statements_and_calls_do_not_wait_for_it(
+    pods, monkeypatch
+):
+    monkeypatch.setattr(tallies, "BATCH", 30)
+    monkeypatch.setattr("services.tallies.ROOMS_AT_ONCE", 3)
+    pod = await pods.start(sends_per_10s=0)
+    admin = await pod.person()
+    rooms = [await admin.room() for _ in range(7)]
+    for n, room in enumerate(rooms):
+        for i in range(4 * n):
+            await admin.post(f"/rooms/{room}/messages", {"text": str(i)})
+    db, sizes, order = pod.services.db, [], []
+    take, calls = tallies.take_messages, tallies.take_calls
+
+    def watched(sql, room_ids, zone):
+        before = sql.row("select coalesce(sum(seq), 0) from tallied_rooms")[0]
+        more = take(sql, room_ids, zone)
+        sizes.append((len(room_ids), int(sql.row("select sum(seq) from tallied_rooms")[0] - before)))
+        order.append("messages")
+        return more
+
+    def first(sql, zone, limit):
+        order.append("calls")
+        return calls(sql, zone, limit)
+
+    monkeypatch.setattr(tallies, "take_messages", watched)
+    monkeypatch.setattr(tallies, "take_calls", first)
+    await settled(pod)
+    sizes.clear()
+    order.clear()
+    await db.run(lambda sql: sql.run("truncate tallies, tallied_rooms"))
+    for room in rooms:
+        pod.services.tallies.changed(room)
+    await settled(pod)
+    assert {key: said for key, (said, _, _) in (await lines(admin, "room")).items()} == {
+        room: 4 * n for n, room in enumerate(rooms) if n
+    }
+    assert order[0] == "calls"
+    assert max(rooms_ for rooms_, _ in sizes) == 3 and max(places for _, places in sizes) <= 30
 
 
 async def test_days_are_those_of_the_servers_zone_and_ranges_are_whole_days(pods):

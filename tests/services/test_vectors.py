@@ -260,7 +260,7 @@ async def test_tokens_are_counted_to_the_room(pods, model):
     (line,) = (await ann.get("/admin/stats?by=room"))["items"]
     assert (line["key"], line["inputTokens"]) == (room, 3)
     (line,) = (await ann.get("/admin/stats?by=model"))["items"]
-    assert (line["key"], line["inputTokens"]) == ("meaning-1", 3)
+    assert (line["key"], line["inputTokens"]) == ("embedding:meaning-1", 3)
 
 
 async def test_one_pod_fills_and_another_goes_on_where_it_stopped(pods, model):
