@@ -85,13 +85,14 @@ def standings(sql: Sql, kind: Kind, key: str, zone: str) -> list[Standing]:
     limits = limits_of(sql, kind, key)
     if not limits:
         return []
-    own = tallies.own(sql, kind, key, zone)
+    # What is held before what is spent: an answer that ends in between is seen twice, and not never.
     row = sql.row(
         "select coalesce(sum(s.tokens), 0), coalesce(sum(s.cost), 0) from spending s"
         f" join messages m on m.id = s.message_id and m.status = 'streaming' where s.{kind}_id = %s",
         key,
     )
     assert row is not None
+    own = tallies.own(sql, kind, key, zone)
     held = {"tokens": Decimal(row[0]), "money": Decimal(row[1])}
     return [Standing(one, _spent(own, one), held[one.unit]) for one in limits]
 
@@ -138,7 +139,7 @@ def let_go(sql: Sql, message_id: str) -> None:
 
 
 def mark(sql: Sql, key: str, limit: Limit, zone: str) -> bool:
-    """True the first time that this soft limit is passed in its day or month."""
+    """True the first time that this soft limit is passed in its day or month. Several in the order of their keys."""
     return bool(
         sql.run(
             "insert into budget_marks (kind, key, span, unit, bucket)"

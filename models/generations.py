@@ -321,15 +321,9 @@ class Ending(NamedTuple):
     total_ms: int | None = None
 
 
-SPEND = (
-    "insert into usage (user_id, room_id, message_id, provider, model, input_tokens, output_tokens, estimated, cost, status,"
-    " first_ms, total_ms) "
-)
-
-
 def spend(
     sql: Sql,
-    user_id: str,
+    user_id: str | None,
     room_id: str,
     provider: str,
     model: str,
@@ -337,32 +331,39 @@ def spend(
     output_tokens: int,
     estimated: bool,
     cost: Decimal | None,
+    *,
+    message_id: str | None = None,
+    status: str | None = None,
+    first_ms: int | None = None,
+    total_ms: int | None = None,
 ) -> None:
-    """Count tokens of a call to a model of which no message is kept."""
-    spent = (user_id, room_id, provider, model, input_tokens, output_tokens, estimated, cost)
-    sql.run(SPEND + "values (%s, %s, null, %s, %s, %s, %s, %s, %s, null, null, null)", *spent)
+    """What a call of a model cost; also when its message, or the room, is not there any more.
+
+    status: how an answer ended; "" for one that another worker makes, or that nobody waits for. None: no answer.
+    """
+    sql.run(
+        "insert into usage (user_id, room_id, message_id, provider, model, input_tokens, output_tokens, estimated, cost,"
+        " status, first_ms, total_ms) values (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)",
+        *(user_id, room_id, message_id, provider, model, input_tokens, output_tokens, estimated, cost),
+        *(status, first_ms, total_ms),
+    )
 
 
-def finish(sql: Sql, fence: Fence, room_id: str, end: Ending) -> MessageRow | None:
+def spend_answer(sql: Sql, fence: Fence, room_id: str, asked_by: str | None, end: Ending, status: str) -> None:
+    spent = (end.provider, end.model, end.input_tokens, end.output_tokens, end.estimated, end.cost)
+    spend(
+        sql, asked_by, room_id, *spent,
+        message_id=fence.message_id, status=status, first_ms=end.first_ms, total_ms=end.total_ms,
+    )  # fmt: skip
+
+
+def finish(sql: Sql, fence: Fence, room_id: str, asked_by: str | None, end: Ending) -> MessageRow | None:
     """Write the end of an answer; None when it is not this worker's any more. What it cost is counted either way."""
-    if rooms.lock(sql, room_id) is None:
-        return None
+    locked = rooms.lock(sql, room_id) is not None
+    mine = locked and bool(sql.run("update messages set lease_until = lease_until where" + FENCE, *fence))
     spent = end.input_tokens + end.output_tokens > 0
-    mine = bool(sql.run("update messages set lease_until = lease_until where" + FENCE, *fence))
     if spent or mine:
-        sql.run(
-            SPEND + "select asked_by, room_id, id, %s, %s, %s, %s, %s, %s, %s, %s, %s from messages where id = %s",
-            end.provider,
-            end.model,
-            end.input_tokens,
-            end.output_tokens,
-            end.estimated,
-            end.cost,
-            end.status if mine else "",  # another's answer is the one that counts
-            end.first_ms,
-            end.total_ms,
-            fence.message_id,
-        )
+        spend_answer(sql, fence, room_id, asked_by, end, end.status if mine else "")
     if not mine:
         return None
     sql.run(

@@ -167,6 +167,7 @@ def delete(sql: Sql, room_id: str, zone: str) -> None:
     sql.run("delete from embedding_rooms where room_id = %s", room_id)
     sql.run("delete from search_messages where room_id = %s", room_id)
     sql.run("delete from message_vectors where room_id = %s", room_id)
+    sql.run("delete from budgets where kind = 'room' and key = %s", room_id)
     sql.run("delete from rooms where id = %s", room_id)
     access.append(sql, "room_deleted", room_id=room_id)
 

@@ -23,6 +23,7 @@ log = logging.getLogger("maru.budgets")
 LOOK_S = 2.0
 WHO = {"user": "Your", "room": "This room's"}
 WHAT = {"tokens": "tokens", "money": "money"}
+NOTHING_HELD = Held("", None, "", 0, Decimal(0))
 WHEN = {"day": "today", "month": "this month"}
 
 
@@ -49,6 +50,13 @@ class Allowance:
             if (cost if limit.unit == "money" else tokens) >= left:
                 return limit
         return None
+
+
+class Looked(NamedTuple):
+    """soft: (whose, which) limits are passed."""
+
+    allowances: list[Allowance]
+    soft: set[tuple[str, Limit]]
 
 
 class Budget(NamedTuple):
@@ -80,12 +88,12 @@ class Budgets:
 
     async def admit(self, held: Held) -> Allowance:
         """Before a call: hold what its prompt will cost. Raises BudgetExceeded, and then nothing is held."""
-        return await self._db.run(self._admit, held, True)
+        return await self._admit(held, keep=True)
 
     async def ask(self, held: Held) -> None:
         """Like `admit` for a call that belongs to no message and holds nothing. Raises Limited."""
         try:
-            await self._db.run(self._admit, held, False)
+            await self._admit(held, keep=False)
         except BudgetExceeded as error:
             ends = await self._db.run_bare(budgets.ends_at, error.limit.span, self._zone)
             wait = max(0.0, (ends - datetime.now(UTC)).total_seconds())
@@ -93,50 +101,64 @@ class Budgets:
                 "budget.exceeded", error.message, retryable=True, retry_after_ms=int(wait * 1000) + 1
             ) from error
 
-    def _admit(self, sql: Sql, held: Held, keep: bool) -> Allowance:
-        budgets.lock(sql, held.user_id, held.room_id)
-        if keep:
-            budgets.let_go(sql, held.message_id)  # of an earlier try with another model
-        allowance = Allowance(self._left(sql, held, Held(held.message_id, None, "", 0, Decimal(0)), {}))
-        if passed := allowance.passed(held.tokens, held.cost):
+    async def _admit(self, held: Held, keep: bool) -> Allowance:
+        def work(sql: Sql) -> tuple[Looked, Limit | None]:
+            budgets.lock(sql, held.user_id, held.room_id)
+            if keep:
+                budgets.let_go(sql, held.message_id)  # of an earlier try with another model
+            looked = self._look(sql, [(held, NOTHING_HELD)])
+            passed = looked.allowances[0].passed(held.tokens, held.cost)
+            if keep and passed is None:
+                budgets.hold(sql, [held])
+            return looked, passed
+
+        looked, passed = await self._db.run(work)
+        await self._tell(looked.soft)
+        if passed is not None:
             raise BudgetExceeded(passed)
-        if keep:
-            budgets.hold(sql, [held])
-        return allowance
+        return looked.allowances[0]
 
     async def renew(self, held: Sequence[Held]) -> list[Allowance]:
         """What running answers have cost by now; what they may cost."""
-        return await self._db.run(self._renew, held)
+        # Committed before the many reads, which an answer that ends would wait for.
+        await self._db.run(budgets.hold, held)
+        looked = await self._db.run(self._look, [(one, one) for one in held])
+        await self._tell(looked.soft)
+        return looked.allowances
 
-    def _renew(self, sql: Sql, held: Sequence[Held]) -> list[Allowance]:
-        budgets.hold(sql, held)
-        known: dict[tuple[str, str], list[Standing]] = {}
-        return [Allowance(self._left(sql, one, one, known)) for one in held]
+    def _look(self, sql: Sql, asked: Sequence[tuple[Held, Held]]) -> Looked:
+        """asked: (who, his own part of what is held)"""
+        known: dict[tuple[Kind, str], list[Standing]] = {}
+        soft: set[tuple[str, Limit]] = set()
+        allowances = []
+        for who, mine in asked:
+            left = []
+            keys: list[tuple[Kind, str | None]] = [("user", who.user_id), ("room", who.room_id)]
+            for kind, key in keys:
+                if key is None:
+                    continue
+                if (kind, key) not in known:
+                    known[kind, key] = budgets.standings(sql, kind, key, self._zone)
+                for limit, spent, all_held in known[kind, key]:
+                    if limit.hard is not None:
+                        others = spent + all_held - (mine.cost if limit.unit == "money" else mine.tokens)
+                        left.append((limit, limit.hard - others))
+                    if limit.soft is not None and spent + all_held >= limit.soft:
+                        soft.add((key, limit))
+            allowances.append(Allowance(left))
+        return Looked(allowances, soft)
 
-    def _left(
-        self, sql: Sql, who: Held, mine: Held, known: dict[tuple[str, str], list[Standing]]
-    ) -> list[tuple[Limit, Decimal]]:
-        """(hard limit, what is left of it for `who`, whose own part of what is held is `mine`)"""
-        left = []
-        keys: list[tuple[Kind, str | None]] = [("user", who.user_id), ("room", who.room_id)]
-        for kind, key in keys:
-            if key is None:
-                continue
-            if (kind, key) not in known:
-                known[kind, key] = budgets.standings(sql, kind, key, self._zone)
-            for limit, spent, all_held in known[kind, key]:
-                others = spent + all_held - (mine.cost if limit.unit == "money" else mine.tokens)
-                if limit.hard is not None:
-                    left.append((limit, limit.hard - others))
-                if (
-                    limit.soft is not None
-                    and spent + all_held >= limit.soft
-                    and budgets.mark(sql, key, limit, self._zone)
-                ):
-                    what = f"{kind} {key} has passed the soft limit of {limit.unit} for the {limit.span}"
-                    errors.note(sql, "budget.soft", what)
-                    log.warning("soft limit passed", extra={"kind": kind, "key": key, "span": limit.span})
-        return left
+    async def _tell(self, soft: set[tuple[str, Limit]]) -> None:
+        """Note soft limits that are passed, each once in its day or month, whether the call was let through or not."""
+        if soft:
+            await self._db.run(self._note, sorted(soft, key=lambda one: (one[0], one[1][:4])))
+
+    def _note(self, sql: Sql, soft: Sequence[tuple[str, Limit]]) -> None:
+        for key, limit in soft:
+            if budgets.mark(sql, key, limit, self._zone):
+                what = f"{limit.kind} {key} has passed the soft limit of {limit.unit} for the {limit.span}"
+                errors.note(sql, "budget.soft", what)
+                log.warning("soft limit passed", extra={"kind": limit.kind, "key": key, "span": limit.span})
 
     async def own(self, user_id: str) -> tuple[Own, list[Budget]]:
         """What somebody has spent today and this month, and the limits that hold for him."""

@@ -40,6 +40,7 @@ BEAT_S = 1.0
 RETRY_FIRST_S = 0.5
 RETRY_MOST_S = 8.0
 FINISH_TRIES_S = 60.0
+COUNT_S = 1.5
 
 
 class Observer:
@@ -52,7 +53,7 @@ class Observer:
     def paid(self, model: str, cost: float) -> None: ...
     def over_budget(self, kind: str) -> None: ...
     def provider_failed(self, provider: str, kind: str) -> None: ...
-    def broke(self) -> None: ...
+    def broke(self, error: BaseException, message_id: str) -> None: ...
     def spent(self, provider: str, model: str, input_tokens: int, output_tokens: int) -> None: ...
     def ended(self, status: str, provider: str, seconds: float) -> None: ...
 
@@ -301,7 +302,6 @@ class Generation:
     # -- one answer
 
     async def _run(self, answer: Answer) -> None:
-        began = time.monotonic()
         room_of.set(answer.row.room_id)
         if answer.trace is not None:
             answer.trace.enter()
@@ -313,7 +313,7 @@ class Generation:
             if question is None:
                 status = "stopped"
             else:
-                answer.stream_task = asyncio.create_task(self._make(answer, question, began))
+                answer.stream_task = asyncio.create_task(self._make(answer, question))
                 if answer.stopped_by or answer.lost:
                     answer.stream_task.cancel()
                 # Waited for from outside: a stop cancels the stream, a drain cancels this.
@@ -329,6 +329,7 @@ class Generation:
             self._running.pop(answer.row.id, None)
             if answer.trace is not None:
                 answer.trace.end("handed back", None)
+            await self._count_handed_back(answer)
             raise
         except BudgetExceeded as failure:
             status, error = "failed", self._over_budget(failure)
@@ -337,27 +338,38 @@ class Generation:
             log.warning("answer failed", extra={"kind": failure.code, "error": str(failure)[:300]})
         except Exception as failure:
             status, error = "failed", ProviderError("Something went wrong here. Try again.", code="internal")
-            self.observer.broke()
+            self.observer.broke(failure, answer.row.id)
             log.error("answer failed", exc_info=failure)
         self._keep_context(answer)
         try:
-            if not answer.lost:
-                with part(answer.trace, "finish"):
-                    await self._finish(answer, status, error, question)
+            # Also of one that is another's now, or deleted: it was asked for, and cost what it cost.
+            with part(answer.trace, "finish"):
+                await self._finish(answer, status, error, question)
         finally:
             if answer.trace is not None:
                 answer.trace.end(status, error)
             self._running.pop(answer.row.id, None)
             self._bus.ended(answer.row.room_id, answer.row.id)
             self.nudge()
-            self.observer.ended(status, answer.provider or "none", time.monotonic() - began)
+            self.observer.ended(status, answer.provider or "none", time.monotonic() - answer.began)
+
+    async def _count_handed_back(self, answer: Answer) -> None:
+        """What the part of it that was made here cost; whoever goes on asks the model again."""
+        ending = answer.ending("stopped")
+        if ending.input_tokens + ending.output_tokens:
+            self.observer.spent(ending.provider, ending.model, ending.input_tokens, ending.output_tokens)
+            with contextlib.suppress(DatabaseUnavailable, TimeoutError):
+                async with asyncio.timeout(COUNT_S):
+                    await self._db.run(
+                        generations.spend_answer, answer.fence, answer.row.room_id, answer.row.asked_by, ending, ""
+                    )
 
     def _over_budget(self, reason: BudgetExceeded) -> ProviderError:
         self.observer.over_budget(reason.limit.kind)
         return ProviderError(reason.message, code="budget.exceeded")
 
-    async def _make(self, answer: Answer, question: MessageRow, began: float) -> None:
-        await self._stream(answer, await self._plan(answer, question), began)
+    async def _make(self, answer: Answer, question: MessageRow) -> None:
+        await self._stream(answer, await self._plan(answer, question))
 
     async def _plan(self, answer: Answer, question: MessageRow) -> Request:
         job = answer.job
@@ -398,7 +410,7 @@ class Generation:
                     raise
                 await asyncio.sleep(wait_s)
 
-    async def _stream(self, answer: Answer, request: Request, began: float) -> None:
+    async def _stream(self, answer: Answer, request: Request) -> None:
         """Try each choice in turn, each with retries, until one has said its first word; from then on it is this one."""
         last: ProviderError | None = None
         for choice in self._models.choices(answer.bot):
@@ -409,7 +421,7 @@ class Generation:
                 answer.holds = True
             for trial in range(self._settings.provider_retries + 1):
                 try:
-                    await self._stream_once(answer, choice, request._replace(model=choice.model), began)
+                    await self._stream_once(answer, choice, request._replace(model=choice.model))
                     return
                 except ProviderError as error:
                     self.observer.provider_failed(choice.provider.name, error.kind)
@@ -425,7 +437,7 @@ class Generation:
         assert last is not None
         raise last
 
-    async def _stream_once(self, answer: Answer, choice: Choice, request: Request, began: float) -> None:
+    async def _stream_once(self, answer: Answer, choice: Choice, request: Request) -> None:
         deltas = choice.provider.stream(request)
         if answer.trace is not None:
             deltas = answer.trace.watched(deltas, choice.provider.name, request)
@@ -448,7 +460,7 @@ class Generation:
                 else:
                     if not answer.begun:
                         now = time.monotonic()
-                        self.observer.first_token(asked - began, now - asked)
+                        self.observer.first_token(asked - answer.began, now - asked)
                         answer.first_s = now - answer.began
                     answer.add(item)
                     if not answer.context_kept:
@@ -467,7 +479,7 @@ class Generation:
         deadline = time.monotonic() + FINISH_TRIES_S
         while True:
             try:
-                row = await self._db.run(_write_end, answer.fence, answer.row.room_id, ending, answer.holds)
+                row = await self._db.run(_write_end, answer.fence, answer.row, ending, answer.holds)
                 break
             except DatabaseUnavailable:
                 if time.monotonic() > deadline:
@@ -514,6 +526,9 @@ class Generation:
                 answer.halt()
         if self._budgets.limited:
             await self._renew_allowances([one for one in answers if one.provider and not one.lost])
+        else:
+            for answer in answers:
+                answer.allowance = None  # the limit that it was given was taken away
 
     async def _renew_allowances(self, answers: list[Answer]) -> None:
         for answer, allowance in zip(
@@ -549,9 +564,12 @@ def _context_of(bot: dict[str, Any]) -> int:
     return bot_settings(bot).context_messages
 
 
-def _write_end(sql: Sql, fence: Fence, room_id: str, ending: Ending, holds: bool) -> MessageRow | None:
-    if holds:
-        budgets.let_go(sql, fence.message_id)
-    if ending.error_code is not None:
-        errors.note(sql, ending.error_code, f"{ending.provider} {ending.model}: {ending.error_message}")
-    return generations.finish(sql, fence, room_id, ending)
+def _write_end(sql: Sql, fence: Fence, row: MessageRow, ending: Ending, holds: bool) -> MessageRow | None:
+    """The room's head first, as whoever deletes the room takes it; what is another worker's is left to him."""
+    ended = generations.finish(sql, fence, row.room_id, row.asked_by, ending)
+    if ended is not None:
+        if holds:
+            budgets.let_go(sql, fence.message_id)
+        if ending.error_code not in (None, "internal"):  # those are noted with where they happened
+            errors.note(sql, str(ending.error_code), f"{ending.provider} {ending.model}: {ending.error_message}")
+    return ended

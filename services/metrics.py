@@ -100,8 +100,8 @@ class Counts(Observer):
         self.internal_errors[where] += 1
         self.on_internal(where, error, reference)
 
-    def broke(self) -> None:
-        self.internal_errors["answer"] += 1
+    def broke(self, error: BaseException, message_id: str) -> None:
+        self.internal("answer", error, message_id)
 
     def ended(self, status: str, provider: str, seconds: float) -> None:
         self.answers[provider, status] += 1

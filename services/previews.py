@@ -113,9 +113,10 @@ class Previews:
         planned = await plan(self._settings, self._retrieval, bot, history, question, None)
         most = min(MOST_TOKENS, self._settings.max_output_tokens)
         if self._budgets.limited:
+            # Nobody watches it as it goes on: there has to be room for the longest.
             given = planned.prompt.tokens
-            cost = self._prices.cost(choice.provider.name, choice.model, given, 0)
-            await self._budgets.ask(Held(question.id, who.user_id, room_id, given, cost or Decimal(0)))
+            cost = self._prices.cost(choice.provider.name, choice.model, given, most)
+            await self._budgets.ask(Held(question.id, who.user_id, room_id, given + most, cost or Decimal(0)))
         try:
             request = planned.request._replace(model=choice.model, max_tokens=most)
             return await self._hear(who, room_id, choice, request, planned.prompt)

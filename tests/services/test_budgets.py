@@ -3,6 +3,7 @@
 import asyncio
 from pathlib import Path
 
+import psycopg2
 import pytest
 
 from config.settings import SettingsError
@@ -175,6 +176,98 @@ async def test_what_runs_on_another_pod_counts_while_it_runs(pods, model):
     assert 1000 <= total < 1900
     held = await one.services.db.run_bare(lambda sql: sql.row("select count(*) from spending"))
     assert held == (0,)
+
+
+async def test_an_answer_that_is_deleted_or_whose_room_goes_has_cost_what_it_cost(pods, model):
+    admin, ann, room, door = await talk(pods, model)
+    await limit(admin, hard=100_000)
+    other = await ann.room(when="always")
+    await door.join(other)
+    for place, gone in ((room, "message"), (other, "room")):
+        model.scripts = [Script(("text", "가" * 600), ("hang",))]
+        sent = await door.send(place, "질문")
+        running = await door.event("message", replyTo=sent["messageId"], status="streaming")
+        await door.event("stream", messageId=running["id"])
+        before = (await ann.get("/users/me/usage"))["today"]
+        if gone == "message":
+            await door.ask("delete", {"messageId": running["id"]})
+        else:
+            assert (await ann.call("DELETE", f"/rooms/{place}"))[0] == 204
+        async with asyncio.timeout(6):
+            while (now := (await ann.get("/users/me/usage"))["today"])["outputTokens"] < before["outputTokens"] + 400:
+                await asyncio.sleep(0.1)
+        assert now["inputTokens"] > before["inputTokens"], gone
+    (line,) = (await admin.get("/admin/stats?by=model"))["items"]
+    assert line["answers"] == 0 and line["outputTokens"] >= 800  # of these there is no answer
+    async with asyncio.timeout(5):
+        while model.open:
+            await asyncio.sleep(0.05)
+
+
+async def test_the_end_of_an_answer_and_of_its_room_lock_in_the_same_order(pods, model):
+    admin, ann, room, door = await talk(pods, model)
+    await limit(admin, hard=100_000)
+    go = asyncio.Event()
+    model.scripts = [Script(("text", "하나"), ("wait", go), ("usage", 1, 1))]
+    sent = await door.send(room, "질문")
+    await door.event("stream")
+    connection = psycopg2.connect(pods.database_url)
+    try:
+        with connection, connection.cursor() as cursor:  # what deleting a room does, slowly
+            cursor.execute("set local lock_timeout = '2s'")
+            cursor.execute("select from room_heads where room_id = %s for update", (room,))
+            go.set()
+            await asyncio.sleep(1)  # the end of the answer waits for the head by now
+            cursor.execute("delete from spending where room_id = %s", (room,))
+            assert cursor.rowcount == 1
+    finally:
+        connection.close()
+    assert (await door.answer_to(sent["messageId"]))["status"] == "complete"
+
+
+async def test_what_a_pod_hands_back_when_it_stops_is_counted(pods, model):
+    admin, ann, room, door = await talk(pods, model)
+    model.scripts = [Script(("text", "가" * 300), ("hang",))]
+    sent = await door.send(room, "질문")
+    running = await door.event("message", replyTo=sent["messageId"], status="streaming")
+    await door.event("stream", messageId=running["id"])
+    await admin.pod.services.generation.drain(0.05)
+    assert (await ann.get("/users/me/usage"))["today"]["outputTokens"] >= 200
+
+
+async def test_a_limit_that_is_taken_away_ends_nothing_any_more(pods, model):
+    admin, _, room, door = await talk(pods, model)
+    await limit(admin, hard=2000)
+    go = asyncio.Event()
+    model.scripts = [Script(("text", "하나 "), ("wait", go), ("text", "가" * 6000), ("usage", 10, 10))]
+    sent = await door.send(room, "질문")
+    await door.event("stream")
+    await limit(admin)
+    async with asyncio.timeout(5):
+        while admin.pod.services.budgets.limited:
+            await asyncio.sleep(0.05)
+    await asyncio.sleep(1.2)  # a beat
+    go.set()
+    assert (await door.answer_to(sent["messageId"]))["status"] == "complete"
+
+
+async def test_a_room_takes_its_limits_with_it(pods, model):
+    admin, ann, room, _ = await talk(pods, model)
+    await limit(admin, kind="room", id=room, hard=5)
+    assert (await ann.call("DELETE", f"/rooms/{room}"))[0] == 204
+    assert (await admin.get("/admin/budgets"))["items"] == []
+
+
+async def test_the_soft_limit_is_told_of_also_where_the_hard_one_refuses(pods, model):
+    admin, _, room, door = await talk(pods, model)
+    model.default = lambda body: Script(("text", "네."), ("usage", 300, 100))
+    assert (await ask(door, room))["status"] == "complete"
+    await limit(admin, soft=300, hard=400)
+    assert (await ask(door, room))["error"]["code"] == "budget.exceeded"
+    assert {fault["kind"] for fault in (await admin.get("/admin/errors"))["items"]} == {
+        "budget.soft",
+        "budget.exceeded",
+    }
 
 
 async def test_a_preview_costs_too(pods, model):
