@@ -435,15 +435,23 @@ def release(sql: Sql, owner: str) -> int:
     )
 
 
-def keep_context(sql: Sql, message_id: str, attempt: int, prompt: Any) -> None:
+def keep_context(sql: Sql, message_id: str, attempt: int, prompt: Any, quoted: Sequence[str]) -> None:
+    """quoted: the messages whose text stands in it. It is not kept when one of them was taken away meanwhile."""
+    ids = list(quoted)
     sql.run(
-        "insert into message_contexts (message_id, attempt, prompt) select id, %s, %s from messages"
-        " where id = %s and attempt = %s and not deleted"
-        " on conflict (message_id) do update set attempt = excluded.attempt, prompt = excluded.prompt",
+        "insert into message_contexts (message_id, attempt, prompt, about) select id, %s, %s,"
+        " array(select unnest(%s::uuid[]) union"
+        "  select x.user_id from messages x where x.id = any(%s::uuid[]) and x.user_id is not null) from messages"
+        " where id = %s and attempt = %s and not deleted and not exists (select from unnest(%s::uuid[]) q(id)"
+        "  where not exists (select from messages x where x.id = q.id and not x.deleted))"
+        " on conflict (message_id) do update set attempt = excluded.attempt, prompt = excluded.prompt, about = excluded.about",
         attempt,
         json.dumps(prompt),
+        ids,
+        ids,
         message_id,
         attempt,
+        ids,
     )
 
 

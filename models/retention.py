@@ -4,7 +4,8 @@ Whatever holds a text goes with it in one transaction: the message, its earlier 
 in the index, its vector. How common words are is counted down by the caller (`search.uncount`), under locks of its own.
 """
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from models import access, embeddings, rooms, search, tallies
@@ -12,8 +13,10 @@ from models.database import Sql
 from models.messages import COLUMNS, FROM, MessageRow
 from models.search import Gone
 
-# Answers so near behind what was taken away may have been given it as context (at most 200 messages and their answers).
+# Answers so near behind what was taken away may have been given it, where it was not written down what they were given.
 CONTEXT_REACH = 400
+# A room is named after its first exchange.
+NAMED_BY, NAMED_BY_CHARS = 20, 4_000
 
 
 class Cut(NamedTuple):
@@ -38,31 +41,37 @@ def due(sql: Sql, default_days: int, limit: int) -> list[str]:
     return [row[0] for row in found]
 
 
-def cut(sql: Sql, room_id: str, default_days: int, zone: str, limit: int) -> Cut:
-    """Remove the oldest messages of a room as far as they are past their time and stand together."""
+def cut(
+    sql: Sql, room_id: str, default_days: int, zone: str, limit: int, title: Callable[[str], str] = lambda text: ""
+) -> Cut:
+    """Remove the oldest messages of a room as far as they are past their time and stand together.
+
+    title: what a room is named after a message.
+    """
     nothing = Cut(0, False, Gone(0, search.no_counts()))
     if rooms.lock(sql, room_id) is None:
         return nothing
     found = sql.rows(
-        "select m.seq, m.created_at < now() - make_interval(days => coalesce(r.retention_days, nullif(%s, 0)))"
+        "select m.seq, m.id, m.created_at < now() - make_interval(days => coalesce(r.retention_days, nullif(%s, 0)))"
         " and m.status not in ('queued', 'streaming') from rooms r join messages m on m.room_id = r.id and m.seq >= r.first_seq"
         " where r.id = %s order by m.seq limit %s",
         default_days,
         room_id,
         limit,
     )
-    seqs: list[int] = []
-    for seq, past in found:
-        if not past:
-            break
-        seqs.append(seq)
-    if not seqs:
+    past = list(itertools.takewhile(lambda row: row[2], found))
+    if not past:
         return nothing
+    seqs = [row[0] for row in past]
     tallies.take_rooms(sql, [room_id], zone)
-    gone = forget(sql, room_id, seqs)
-    forget_contexts(sql, room_id, seqs[0], seqs[-1] + CONTEXT_REACH)
+    forget_name(sql, room_id, seqs, title)
+    # Whoever writes words of this room ends first, and who writes vectors waits for the messages: what goes then is all.
+    sql.rows("select from search_rooms where room_id = %s for update", room_id)
     sql.run("delete from messages where room_id = %s and seq between %s and %s", room_id, seqs[0], seqs[-1])
+    gone = forget(sql, room_id, seqs)
     sql.run("update rooms set first_seq = %s where id = %s", seqs[-1] + 1, room_id)
+    forget_old_contexts(sql, room_id, seqs[-1] + CONTEXT_REACH)
+    forget_contexts(sql, [row[1] for row in past])
     access.append(sql, "room_changed", room_id=room_id)
     return Cut(len(seqs), len(seqs) == limit, gone)
 
@@ -73,14 +82,32 @@ def forget(sql: Sql, room_id: str, seqs: Sequence[int]) -> Gone:
     return search.forget(sql, room_id, seqs)
 
 
-def forget_contexts(sql: Sql, room_id: str, low: int, high: int) -> None:
-    """What models were given for answers at these places, both ends with them."""
-    sql.run(
-        "delete from message_contexts where message_id in (select id from messages where room_id = %s and role = 'bot'"
-        " and seq between %s and %s)",
+def forget_name(sql: Sql, room_id: str, seqs: Sequence[int], title: Callable[[str], str]) -> None:
+    """A room that was named after one of these messages has no name any more, until it is named anew."""
+    row = sql.row("select name from rooms where id = %s", room_id)
+    texts = sql.rows(
+        "select left(content, %s) from messages where room_id = %s and seq = any(%s) and seq <= %s and role = 'user'",
+        NAMED_BY_CHARS,
         room_id,
-        low,
-        high,
+        list(seqs),
+        NAMED_BY,
+    )
+    if row and row[0] and any(text and title(text) == row[0] for (text,) in texts):
+        sql.run("update rooms set name = null where id = %s", room_id)
+
+
+def forget_contexts(sql: Sql, ids: Sequence[str]) -> None:
+    """What models were given of these messages or people, wherever."""
+    sql.run("delete from message_contexts where about && %s::uuid[]", list(ids))
+
+
+def forget_old_contexts(sql: Sql, room_id: str, until: int) -> None:
+    """Those of before it was written down whose words stand in them: of answers up to a place."""
+    sql.run(
+        "delete from message_contexts where about = '{}' and message_id in (select id from messages where room_id = %s"
+        " and role = 'bot' and seq <= %s)",
+        room_id,
+        until,
     )
 
 
@@ -92,12 +119,13 @@ def rooms_written_in(sql: Sql, user_id: str) -> list[str]:
     return [row[0] for row in found]
 
 
-def forget_given(sql: Sql, user_id: str) -> None:
-    """What models were given in the rooms where he has written: his name stands in it, and his words."""
+def forget_given(sql: Sql, user_id: str, room_ids: Sequence[str]) -> None:
+    """What models were given in these rooms, where his name may stand among the members', and of him anywhere."""
+    forget_contexts(sql, [user_id])
     sql.run(
         "delete from message_contexts where message_id in (select m.id from messages m where m.role = 'bot'"
         " and m.room_id = any(%s::uuid[]))",
-        rooms_written_in(sql, user_id),
+        list(room_ids),
     )
 
 
@@ -109,12 +137,15 @@ class Erased(NamedTuple):
     gone: Gone
 
 
-def erase(sql: Sql, room_id: str, user_id: str, limit: int) -> Erased:
-    """Delete what a user has said in a room, so many at once: each takes a number of the room's, as any deletion does."""
+def erase(sql: Sql, room_id: str, user_id: str, limit: int, title: Callable[[str], str] = lambda text: "") -> Erased:
+    """Delete what a user has said in a room, so many at once: each takes a number of the room's, as any deletion does.
+
+    title: what a room is named after a message.
+    """
     locked = rooms.lock(sql, room_id)
     found = (
         sql.rows(
-            "select seq from messages where room_id = %s and user_id = %s and not deleted order by seq limit %s",
+            "select seq, id from messages where room_id = %s and user_id = %s and not deleted order by seq limit %s",
             room_id,
             user_id,
             limit,
@@ -126,6 +157,7 @@ def erase(sql: Sql, room_id: str, user_id: str, limit: int) -> Erased:
     if not seqs or locked is None:
         return Erased([], False, Gone(0, search.no_counts()))
     head = locked[0]
+    forget_name(sql, room_id, seqs, title)
     sql.run(
         "update messages m set content = '', deleted = true, versions = 0, edited_at = null, changed_seq = %s + v.i"
         " from unnest(%s::bigint[]) with ordinality v(seq, i) where m.room_id = %s and m.seq = v.seq",
@@ -140,6 +172,8 @@ def erase(sql: Sql, room_id: str, user_id: str, limit: int) -> Erased:
         seqs,
     )
     gone = forget(sql, room_id, seqs)
+    forget_contexts(sql, [row[1] for row in found])
+    access.append(sql, "room_changed", room_id=room_id)
     rows = sql.rows(
         f"select {COLUMNS}{FROM} where m.room_id = %s and m.changed_seq > %s order by m.changed_seq", room_id, head
     )

@@ -161,15 +161,18 @@ def set_retention(sql: Sql, room_id: str, days: int | None) -> None:
 def delete(sql: Sql, room_id: str, zone: str) -> None:
     """The room and all that was said in it, but for the sums of it. The caller holds the head."""
     tallies.take_rooms(sql, [room_id], zone)
+    wipe(sql, room_id)
+    access.append(sql, "room_deleted", room_id=room_id)
+
+
+def wipe(sql: Sql, room_id: str) -> None:
+    """All rows of a room. The caller holds the head, has taken its sums, and tells of it."""
     # First what the writers of the indexes hold while they write: they are waited for, or see that the room is gone.
     sql.row("select from rooms where id = %s for update", room_id)
-    sql.run("delete from search_rooms where room_id = %s", room_id)
-    sql.run("delete from embedding_rooms where room_id = %s", room_id)
-    sql.run("delete from search_messages where room_id = %s", room_id)
-    sql.run("delete from message_vectors where room_id = %s", room_id)
+    for table in ("search_rooms", "embedding_rooms", "search_messages", "message_vectors"):
+        sql.run(f"delete from {table} where room_id = %s", room_id)
     sql.run("delete from budgets where kind = 'room' and key = %s", room_id)
     sql.run("delete from rooms where id = %s", room_id)
-    access.append(sql, "room_deleted", room_id=room_id)
 
 
 # -- members

@@ -415,28 +415,39 @@ class Accounts:
 def delete_account(sql: Sql, user_id: str, zone: str, erase: bool) -> bool:
     """Leave every room, then take everything personal out of the account. Messages stay under a nameless user.
 
-    erase: they and his lines in the statistics go too; marked here, done by `services.retention`, whatever happens to this
-    process meanwhile.
+    Locks in the order of everybody: heads, calls and sums, what hangs on rooms and messages; last the access log, for which
+    all sign-ins and changes of members wait.
+    erase: what he said and his lines in the statistics go too; marked here, done by `services.retention`, whatever happens to
+    this process meanwhile.
     """
     if accounts.find(sql, user_id) is None:
         return False
+    others: dict[str, list[str]] = {}
     for room_id in sorted(rooms.ids_of_user(sql, user_id)):
         rooms.lock(sql, room_id)
-        others = [m for m in rooms.members(sql, room_id, None, 1_000_000) if m.user_id != user_id]
-        if not others:
-            rooms.delete(sql, room_id, zone)
-            continue
-        if rooms.owners(sql, room_id) == [user_id]:
-            rooms.set_role(sql, room_id, others[0].user_id, "owner")
-        rooms.remove_member(sql, room_id, user_id, left=True)
-    accounts.tombstone(sql, user_id)
+        members = rooms.members(sql, room_id, None, 1_000_000)
+        others[room_id] = [member.user_id for member in members if member.user_id != user_id]
+    alone = [room_id for room_id, rest in others.items() if not rest]
+    written = retention.rooms_written_in(sql, user_id)
+    if erase:
+        tallies.forget_user(sql, user_id, sorted({*alone, *written}), zone)
+        retention.mark_erasing(sql, user_id, True)
+    else:
+        tallies.take_rooms(sql, alone, zone)
     # The name is no word for what was said any more.
     search.forget_author(sql, user_id)
     embeddings.forget_author(sql, user_id)
-    retention.forget_given(sql, user_id)
-    if erase:
-        tallies.forget_user(sql, user_id, retention.rooms_written_in(sql, user_id), zone)
-        retention.mark_erasing(sql, user_id, True)
+    retention.forget_given(sql, user_id, sorted({*others, *written}))
+    for room_id in alone:
+        rooms.wipe(sql, room_id)
+    for room_id, rest in others.items():
+        if not rest:
+            access.append(sql, "room_deleted", room_id=room_id)
+            continue
+        if rooms.owners(sql, room_id) == [user_id]:
+            rooms.set_role(sql, room_id, rest[0], "owner")
+        rooms.remove_member(sql, room_id, user_id, left=True)
+    accounts.tombstone(sql, user_id)
     return True
 
 

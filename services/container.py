@@ -269,7 +269,8 @@ async def open_services(settings: Settings, *, work: bool = True) -> AsyncIterat
 
 
 async def migrate(db: Database) -> None:
-    """Bring the schema up to date; waits for a Postgres that recovers, since that may be why this pod was restarted.
+    """Bring the schema up to date; waits for a Postgres that recovers, since that may be why this pod was restarted, and
+    tries again when it stood in a circle with pods of the version before.
 
     Raises DatabaseUnavailable.
     """
@@ -279,7 +280,8 @@ async def migrate(db: Database) -> None:
             await db.run_bare(lambda sql: db.migrate())
             return
         except DatabaseUnavailable as error:
-            if "the database system is" not in str(error) or time.monotonic() > until:
+            waits = "the database system is" in str(error) or "deadlock detected" in str(error)
+            if not waits or time.monotonic() > until:
                 raise
             log.warning("waiting for the database", extra={"error": str(error)})
             await asyncio.sleep(0.5)

@@ -398,12 +398,16 @@ class Generation:
                     for source, text in zip(answer.sources, prompt.quoted, strict=True)
                 ],
             }
-            self._tasks.spawn(self._write_context(answer, kept), "keep context")
+            quoted = {row.id for row in answer.job.history}
+            quoted.update(message_id for source in answer.sources for message_id in source.messages)
+            if answer.job.question is not None:
+                quoted.add(answer.job.question.id)
+            self._tasks.spawn(self._write_context(answer, kept, sorted(quoted)), "keep context")
 
-    async def _write_context(self, answer: Answer, kept: dict[str, Any]) -> None:
+    async def _write_context(self, answer: Answer, kept: dict[str, Any], quoted: list[str]) -> None:
         for wait_s in (0.5, 2.0, 5.0, 0.0):
             try:
-                await self._db.run(generations.keep_context, answer.row.id, answer.fence.attempt, kept)
+                await self._db.run(generations.keep_context, answer.row.id, answer.fence.attempt, kept, quoted)
                 return
             except DatabaseUnavailable:
                 if not wait_s:

@@ -13,6 +13,7 @@ from config.settings import Settings
 from models import retention, search
 from models.database import Database
 from models.messages import MessageRow
+from services.messages import title
 
 log = logging.getLogger("maru.retention")
 
@@ -62,7 +63,7 @@ class Retention:
                 more = True
                 while more:
                     cut = await self._db.run(
-                        retention.cut, room_id, self._settings.retention_days, self._settings.time_zone, BATCH
+                        retention.cut, room_id, self._settings.retention_days, self._settings.time_zone, BATCH, title
                     )
                     more = cut.more
                     total += cut.removed
@@ -83,11 +84,12 @@ class Retention:
         for room_id in await self._db.run_bare(retention.rooms_written_in, user_id):
             more = True
             while more:
-                done = await self._db.run(retention.erase, room_id, user_id, BATCH)
+                done = await self._db.run(retention.erase, room_id, user_id, BATCH, title)
                 more = done.more
                 total += len(done.changed)
                 for row in done.changed:
                     self._publish(row)
                 await self._db.run(search.uncount, done.gone)
+            self._changed()
         await self._db.run(retention.mark_erasing, user_id, False)
         return total

@@ -3,7 +3,15 @@
 import asyncio
 from datetime import UTC, datetime, timedelta
 
+import psycopg2
+
 PASSWORD = "correct horse battery"
+
+
+def by_hand(pod):
+    """Nothing is removed but where the test asks for it; a change of how long a room is kept asks at once."""
+    pod.services.retention.nudge = lambda: None
+    return pod
 
 
 async def say(who, room, *texts):
@@ -22,7 +30,7 @@ async def found(who, q):
 
 
 async def test_old_messages_go_from_history_search_memory_and_the_views_of_others(pods, model):
-    pod = await pods.start(**model.openai, **model.embedding, sends_per_10s=0)
+    pod = by_hand(await pods.start(**model.openai, **model.embedding, sends_per_10s=0))
     ann, bob = await pod.person("Ann"), await pod.person("Bob")
     room = await ann.room(bob)
     old = await say(ann, room, "비밀번호는 사과나무", "둘째 사과")
@@ -60,7 +68,7 @@ async def test_old_messages_go_from_history_search_memory_and_the_views_of_other
 
 
 async def test_a_rooms_own_time_goes_before_the_servers_and_both_have_an_edge(pods):
-    pod = await pods.start(retention_days=10, sends_per_10s=0)
+    pod = by_hand(await pods.start(retention_days=10, sends_per_10s=0))
     ann = await pod.person()
     plain, longer = await ann.room(), await ann.room()
     await ann.patch(f"/rooms/{longer}", {"retentionDays": 20})
@@ -83,7 +91,7 @@ async def test_a_rooms_own_time_goes_before_the_servers_and_both_have_an_edge(po
 async def test_a_running_answer_is_left_alone(pods, model):
     from tests.scripted_model import Script
 
-    pod = await pods.start(**model.openai, retention_days=1)
+    pod = by_hand(await pods.start(**model.openai, retention_days=1))
     ann = await pod.person()
     room = await ann.room(when="always")
     door = await ann.native()
@@ -176,3 +184,101 @@ async def test_a_deletion_that_was_broken_off_goes_on_elsewhere(pods, monkeypatc
     assert [(e["action"], e["target"]) for e in (await admin.get("/admin/audit"))["items"]] == [
         ("delete with messages", f"user {bob.id}")
     ]
+
+
+async def test_what_a_model_was_given_goes_with_the_words_that_stand_in_it_wherever(pods, model):
+    pod = by_hand(await pods.start(**model.openai, sends_per_10s=0))
+    admin, ann, bob = await pod.person("Admin"), await pod.person("Ann"), await pod.person("Bob")
+    near, far = await ann.room(bob), await ann.room(when="always")
+    (old,) = await say(bob, near, "암호는 보라색코끼리")
+    await say(ann, near, "다른 말")
+    door = await ann.native()
+    await door.join(far)
+
+    async def ask(text):
+        answer = await door.answer_to((await door.send(far, text))["messageId"])
+        async with asyncio.timeout(5):
+            while (await ann.call("GET", f"/messages/{answer['id']}/context"))[0] != 200:
+                await asyncio.sleep(0.05)
+        return answer
+
+    quoting, other = await ask("보라색코끼리 암호가 뭐였죠?"), await ask("안녕하세요")
+    assert "암호는 보라색코끼리" in str(await ann.get(f"/messages/{quoting['id']}/context"))
+    kept = "select message_id from message_contexts"
+    assert len(await pod.services.db.run_bare(lambda sql: sql.rows(kept))) == 2
+    await age(pod, [old], 9)
+    await ann.patch(f"/rooms/{near}", {"retentionDays": 5})
+    assert await pod.services.retention.purge() == 1
+    assert await pod.services.db.run_bare(lambda sql: sql.rows(kept)) == [(other["id"],)]
+    # and a context that comes to be written after what it quotes has gone is not kept
+    from models import generations
+
+    await pod.services.db.run(generations.keep_context, quoting["id"], 1, {"system": "보라색코끼리"}, [old])
+    assert await pod.services.db.run_bare(lambda sql: sql.rows(kept)) == [(other["id"],)]
+    # of somebody who leaves: also where he has only read, since the members' names stand in it
+    reader = await ann.room(admin, when="always", role="reader")
+    await door.join(reader)
+    named = await door.answer_to((await door.send(reader, "누가 있나요?"))["messageId"])
+    async with asyncio.timeout(5):
+        while (await ann.call("GET", f"/messages/{named['id']}/context"))[0] != 200:
+            await asyncio.sleep(0.05)
+    assert "Admin" in str(await ann.get(f"/messages/{named['id']}/context"))
+    assert (await admin.call("DELETE", "/users/me", {"password": PASSWORD}))[0] == 204
+    assert (await ann.call("GET", f"/messages/{named['id']}/context"))[0] == 404
+
+
+async def test_a_room_that_was_named_after_what_is_gone_has_no_name(pods):
+    pod = by_hand(await pods.start(sends_per_10s=0))
+    ann, bob = await pod.person("Ann"), await pod.person("Bob")
+    ids = {}
+    for name, who in (("by age", ann), ("by erasure", bob), ("own", ann)):
+        room = (await ann.post("/rooms", {"bot": {"when": "off"}, **({"name": "내 방"} if name == "own" else {})}))[
+            "id"
+        ]
+        if who is bob:
+            await ann.post(f"/rooms/{room}/members", {"userId": bob.id})
+        ids[name] = (room, await say(who, room, "# 비밀 계획 하나"))
+        async with asyncio.timeout(5):
+            while (await ann.get(f"/rooms/{room}"))["name"] == "":
+                await asyncio.sleep(0.05)
+    assert (await ann.get(f"/rooms/{ids['by age'][0]}"))["name"] == "비밀 계획 하나"
+    for name in ("by age", "own"):
+        await age(pod, ids[name][1], 9)
+        await ann.patch(f"/rooms/{ids[name][0]}", {"retentionDays": 5})
+    await pod.services.retention.purge()
+    assert (await bob.call("DELETE", "/users/me", {"password": PASSWORD, "messages": "remove"}))[0] == 204
+    names = {name: (await ann.get(f"/rooms/{room}"))["name"] for name, (room, _) in ids.items()}
+    assert names == {"by age": "", "by erasure": "", "own": "내 방"}
+    await say(ann, ids["by age"][0], "새 이야기")
+
+
+async def test_an_account_that_goes_waits_for_who_counts_before_it_touches_the_sums(pods):
+    pod = await pods.start(sends_per_10s=0)
+    admin, bob = await pod.person("Admin"), await pod.person("Bob")
+    rooms = [await bob.room() for _ in range(2)]
+    for room in rooms:
+        await say(bob, room, "x")
+    async with asyncio.timeout(10):
+        while await pod.services.db.run_bare(
+            lambda sql: sql.row("select count(*) from tallied_rooms where seq > 0")
+        ) != (2,):
+            await asyncio.sleep(0.1)
+    for room in rooms:
+        await say(bob, room, "y")
+    connection = psycopg2.connect(pods.database_url)
+    try:
+        with connection, connection.cursor() as cursor:
+            # before Postgres would see a circle, and break it
+            cursor.execute("set local lock_timeout = '300ms'")
+            cursor.execute("select from tallied_rooms where room_id = %s for update", (max(rooms),))
+            leaving = asyncio.ensure_future(
+                bob.call("DELETE", "/users/me", {"password": PASSWORD, "messages": "remove"})
+            )
+            async with asyncio.timeout(5):
+                while cursor.execute("select from pg_locks where not granted") or not cursor.rowcount:
+                    await asyncio.sleep(0.02)
+            cursor.execute("update tallies set messages = messages")
+            cursor.execute("select from access_head for update")
+    finally:
+        connection.close()
+    assert (await leaving)[0] == 204 and admin
