@@ -38,18 +38,25 @@ def latest(sql: Sql, room_id: str | None, limit: int) -> list[Said]:
 
 
 def moved(sql: Sql, room_id: str | None, seen: Mapping[str, int], limit: int) -> tuple[dict[str, int], list[Said]]:
-    """(the heads that are higher now, at most `limit` of the changes below them: the latest, in their order)"""
+    """(how far each room is read now, at most `limit` changes above what was seen)
+
+    Of each room the oldest first; what is left over is there the next time.
+    """
     now = heads(sql, room_id)
     risen = {key: head for key, head in now.items() if head > seen.get(key, 0)}
     if not risen:
         return {}, []
     found = sql.rows(
         f"{SELECT} join unnest(%s::uuid[], %s::bigint[], %s::bigint[]) v(room_id, low, high) on v.room_id = m.room_id"
-        " and m.changed_seq > v.low and m.changed_seq <= v.high"
-        " order by coalesce(m.edited_at, m.created_at) desc, m.changed_seq desc limit %s",
+        " and m.changed_seq > v.low and m.changed_seq <= v.high order by m.changed_seq - v.low, m.room_id limit %s",
         list(risen),
         [seen.get(key, 0) for key in risen],
         list(risen.values()),
         limit,
     )
-    return risen, [Said(row[0], MessageRow(*row[1:])) for row in reversed(found)]
+    said = [Said(row[0], MessageRow(*row[1:])) for row in found]
+    if len(said) == limit:
+        risen = {}
+        for _, message in said:
+            risen[message.room_id] = max(message.changed_seq, risen.get(message.room_id, 0))
+    return risen, sorted(said, key=lambda one: one.message.edited_at or one.message.created_at)

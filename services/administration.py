@@ -257,7 +257,8 @@ class Administration:
                 await self._db.run(stats.audit, who.user_id, "read live", f"room {room_id}" if room_id else "all rooms")
             while True:
                 yield said
-                await asyncio.sleep(FOLLOW_S)
+                if len(said) < FOLLOW_AT_ONCE:  # else there is more
+                    await asyncio.sleep(FOLLOW_S)
                 risen, said = await self._db.run_snapshot(live.moved, room_id, seen, FOLLOW_AT_ONCE)
                 seen.update(risen)
         finally:

@@ -93,6 +93,20 @@ async def test_one_room_can_be_followed_alone(pods):
     assert len((await admin.get("/admin/audit"))["items"]) == 1  # what was not opened is not in the log
 
 
+async def test_who_follows_misses_nothing_also_when_more_comes_than_is_told_at_once(pods, monkeypatch):
+    monkeypatch.setattr("services.administration.FOLLOW_AT_ONCE", 4)
+    pod = await pods.start(sends_per_10s=0)
+    admin, ann = await pod.person("Admin"), await pod.person("Ann")
+    rooms = [await ann.room() for _ in range(3)]
+    seen = await follow(pod, admin)
+    said = await asyncio.gather(
+        *(ann.post(f"/rooms/{room}/messages", {"text": str(i)}) for i in range(9) for room in rooms)
+    )
+    await asyncio.gather(*(seen.wait(lambda m, one=one: m["id"] == one["messageId"]) for one in said))
+    told = [data["id"] for name, data in seen.events if name == "message"]
+    assert sorted(told) == sorted(one["messageId"] for one in said)
+
+
 async def test_who_loses_the_right_hears_no_more(pods, monkeypatch):
     monkeypatch.setattr("handlers.api.admin.RIGHTS_S", 0.2)
     pod = await pods.start(sends_per_10s=0)
