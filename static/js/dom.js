@@ -70,13 +70,20 @@ export function botStamp(size = "") {
   return make("span", { class: `stamp stamp--bot ${size && `stamp--${size}`}`, "aria-hidden": "true" }, mark());
 }
 
-/** Draws with the next frame; a page in the background has no frames, but its title counts what is unread. */
+/** A function that has `draw` done with the next frame, once however often it is asked for. A page in the background
+ * has no frames, but its title counts what is unread. */
 export function soon(draw) {
-  let drawn = false;
+  let frame = 0;
+  let timer = 0;
   const once = () => {
-    if (!drawn) draw();
-    drawn = true;
+    cancelAnimationFrame(frame);
+    clearTimeout(timer);
+    timer = 0;
+    draw();
   };
-  requestAnimationFrame(once);
-  setTimeout(once, 250);
+  return () => {
+    if (timer) return;
+    frame = requestAnimationFrame(once);
+    timer = setTimeout(once, 250);
+  };
 }

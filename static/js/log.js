@@ -22,7 +22,7 @@ export class Log {
   #following = true;
   #seen = 0; // highest seq that was in sight at the end
   #paging = false;
-  #isDue = false;
+  #soon = soon(() => this.#draw());
   #grown = new Set();
 
   /** actions: what messages can be asked to do, plus page(where, seq) and read(seq). */
@@ -58,12 +58,7 @@ export class Log {
   #later(grownId) {
     if (grownId) this.#grown.add(grownId);
     else this.#grown.add("all");
-    if (this.#isDue) return;
-    this.#isDue = true;
-    soon(() => {
-      this.#isDue = false;
-      this.#draw();
-    });
+    this.#soon();
   }
 
   #draw() {

@@ -7,7 +7,7 @@ export class Rooms {
   #list = document.getElementById("rooms");
   #find = document.getElementById("find");
   #store;
-  #isDue = false;
+  #later = soon(() => this.#show());
   #shape = "";
 
   /** go(roomId): open a room. */
@@ -39,15 +39,6 @@ export class Rooms {
     this.#find.value = "";
     this.#find.blur();
     this.#find.dispatchEvent(new Event("input"));
-  }
-
-  #later() {
-    if (this.#isDue) return;
-    this.#isDue = true;
-    soon(() => {
-      this.#isDue = false;
-      this.#show();
-    });
   }
 
   /** Room ids in the order of the list. */

@@ -38,7 +38,7 @@ class Live {
     "aria-pressed": "false",
     "aria-describedby": "live-note",
   });
-  #isDue = false;
+  #later = soon(() => this.#draw());
 
   constructor(roomId, roomName, go) {
     this.#roomId = roomId;
@@ -141,15 +141,6 @@ class Live {
   }
 
   // -- drawing
-
-  #later() {
-    if (this.#isDue) return;
-    this.#isDue = true;
-    soon(() => {
-      this.#isDue = false;
-      this.#draw();
-    });
-  }
 
   /** Rows stay while their line does; the newest stands first. */
   #draw() {
