@@ -31,7 +31,7 @@ def due(sql: Sql, default_days: int, limit: int) -> list[str]:
     """Rooms whose oldest message is past its time. default_days: for rooms that say nothing; 0: for ever."""
     found = sql.rows(
         "select r.id from rooms r join messages m on m.room_id = r.id and m.seq = r.first_seq"
-        " where coalesce(r.retention_days, nullif(%s, 0)) is not null"
+        " where not r.gone and coalesce(r.retention_days, nullif(%s, 0)) is not null"
         " and m.created_at < now() - make_interval(days => coalesce(r.retention_days, nullif(%s, 0)))"
         " and m.status not in ('queued', 'streaming') limit %s",
         default_days,
@@ -109,6 +109,27 @@ def forget_old_contexts(sql: Sql, room_id: str, until: int) -> None:
         room_id,
         until,
     )
+
+
+def empty(sql: Sql, room_id: str, limit: int) -> Cut:
+    """Remove the next messages of a room that is gone, and with the last of them the room."""
+    nothing = Cut(0, False, Gone(0, search.no_counts()))
+    if rooms.lock(sql, room_id) is None:
+        return nothing
+    found = sql.rows("select seq, id from messages where room_id = %s order by seq limit %s", room_id, limit)
+    if not found:
+        sql.run(
+            "update rooms set first_seq = (select last_seq + 1 from room_heads where room_id = id) where id = %s",
+            room_id,
+        )
+        rooms.wipe(sql, room_id)
+        return nothing
+    seqs = [row[0] for row in found]
+    sql.rows("select from search_rooms where room_id = %s for update", room_id)
+    sql.run("delete from messages where room_id = %s and seq = any(%s)", room_id, seqs)
+    gone = forget(sql, room_id, seqs)
+    forget_contexts(sql, [row[1] for row in found])
+    return Cut(len(seqs), True, gone)
 
 
 # -- what somebody has said

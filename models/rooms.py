@@ -53,6 +53,8 @@ ROOM = (
     " from rooms r join room_heads h on h.room_id = r.id join members m on m.room_id = r.id and m.user_id = %s"
 )
 
+# A room with more messages than these is emptied bit by bit.
+WIPED_AT_ONCE = 20_000
 # Of a room `r`: the names of those who came first, and how many there are.
 NAMES_MOST = 30
 NAMES = (
@@ -165,8 +167,36 @@ def delete(sql: Sql, room_id: str, zone: str) -> None:
     access.append(sql, "room_deleted", room_id=room_id)
 
 
+def is_large(sql: Sql, room_id: str) -> bool:
+    row = sql.row(
+        "select h.last_seq - r.first_seq >= %s from rooms r join room_heads h on h.room_id = r.id where r.id = %s",
+        WIPED_AT_ONCE,
+        room_id,
+    )
+    return bool(row and row[0])
+
+
+def vacate(sql: Sql, room_id: str) -> None:
+    """Nobody is in the room any more, nor can come; running answers end, since their rows go."""
+    for table in ("members", "invites"):
+        sql.run(f"delete from {table} where room_id = %s", room_id)
+    sql.run("delete from budgets where kind = 'room' and key = %s", room_id)
+    sql.run("delete from messages where room_id = %s and status in ('queued', 'streaming')", room_id)
+    sql.run("update rooms set gone = true, name = null, bot = '{}' where id = %s", room_id)
+
+
+def gone(sql: Sql) -> list[str]:
+    """Rooms that are vacated and not yet emptied."""
+    return [row[0] for row in sql.rows("select id from rooms where gone")]
+
+
 def wipe(sql: Sql, room_id: str) -> None:
-    """All rows of a room. The caller holds the head, has taken its sums, and tells of it."""
+    """All rows of a room; of a large one all that anybody could see, and the rest bit by bit (`models.retention.empty`):
+    who holds a head for many seconds holds up the sends of every room. The caller holds it, has taken the room's sums, and
+    tells of it."""
+    if is_large(sql, room_id):
+        vacate(sql, room_id)
+        return
     # First what the writers of the indexes hold while they write: they are waited for, or see that the room is gone.
     sql.row("select from rooms where id = %s for update", room_id)
     for table in ("search_rooms", "embedding_rooms", "search_messages", "message_vectors"):

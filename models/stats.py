@@ -32,19 +32,20 @@ class AuditLine(NamedTuple):
 ROOM = (
     "select r.id, coalesce(r.name, ''), r.created_at, (select count(*) from members m where m.room_id = r.id) as members,"
     " h.last_seq - r.first_seq + 1 as messages, r.retention_days from rooms r join room_heads h on h.room_id = r.id"
+    " where not r.gone"
 )
 ROOM_ORDER = {"made": "r.id", "messages": "h.last_seq - r.first_seq desc, r.id", "members": "members desc, r.id"}
 
 
 def rooms(sql: Sql, q: str, sort: RoomSort, offset: int, limit: int) -> list[RoomLine]:
     """Those whose name has `q`, in the order of their making or the largest first."""
-    where, params = ("", []) if not q else (" where lower(r.name) like %s", [f"%{like(q.lower())}%"])
+    where, params = ("", []) if not q else (" and lower(r.name) like %s", [f"%{like(q.lower())}%"])
     found = sql.rows(f"{ROOM}{where} order by {ROOM_ORDER[sort]} limit %s offset %s", *params, limit, offset)
     return [RoomLine(*row) for row in found]
 
 
 def room(sql: Sql, room_id: str) -> RoomLine | None:
-    row = sql.row(f"{ROOM} where r.id = %s", room_id)
+    row = sql.row(f"{ROOM} and r.id = %s", room_id)
     return RoomLine(*row) if row else None
 
 

@@ -185,13 +185,14 @@ class Administration:
 
     async def delete_room(self, who: Identity, room_id: str) -> None:
         def work(sql: Sql) -> None:
-            if rooms.lock(sql, room_id) is None:
+            if rooms.lock(sql, room_id) is None or stats.room(sql, room_id) is None:
                 raise room_not_found()
             rooms.delete(sql, room_id, self._zone)
             stats.audit(sql, who.user_id, "delete", f"room {room_id}")
 
         await self._db.run(work)
         self._bus.nudge("access")
+        self._retention.nudge()
 
     async def set_budget(self, who: Identity, limit: Limit) -> str:
         """Returns the name of whom it is for; "" for everyone. Both limits None take it away."""

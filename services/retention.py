@@ -10,7 +10,7 @@ import logging
 from collections.abc import Callable
 
 from config.settings import Settings
-from models import retention, search
+from models import retention, rooms, search
 from models.database import Database
 from models.messages import MessageRow
 from services.messages import title
@@ -50,6 +50,8 @@ class Retention:
                 await self._nudged.wait()
         self._nudged.clear()
         self._wait_s = EVERY_S
+        for room_id in await self._db.run_bare(rooms.gone):
+            await self.empty(room_id)
         for user_id in await self._db.run_bare(retention.erasing):
             await self.erase(user_id)
         await self.purge()
@@ -77,6 +79,14 @@ class Retention:
         if total:
             log.info("old messages removed", extra={"count": total})
         return total
+
+    async def empty(self, room_id: str) -> None:
+        """Remove what is left of a room that was deleted."""
+        more = True
+        while more:
+            cut = await self._db.run(retention.empty, room_id, BATCH)
+            more = cut.more
+            await self._db.run(search.uncount, cut.gone)
 
     async def erase(self, user_id: str) -> int:
         """Delete all that somebody who left has said. Goes on where it was broken off. Returns how many."""

@@ -70,6 +70,7 @@ async def preview(call: Call) -> types.Preview:
 
 async def delete(call: Call) -> None:
     await call.services.rooms.delete(call.who, call.path["roomId"])
+    call.services.retention.nudge()  # a large one is emptied bit by bit
 
 
 async def members(call: Call) -> types.MemberList:

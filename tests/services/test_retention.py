@@ -282,3 +282,58 @@ async def test_an_account_that_goes_waits_for_who_counts_before_it_touches_the_s
     finally:
         connection.close()
     assert (await leaving)[0] == 204 and admin
+
+
+async def test_a_large_room_is_gone_at_once_and_emptied_bit_by_bit(pods, model, monkeypatch):
+    from tests.scripted_model import Script
+
+    monkeypatch.setattr("models.rooms.WIPED_AT_ONCE", 20)
+    monkeypatch.setattr("services.retention.BATCH", 7)
+    pod = by_hand(await pods.start(**model.openai, sends_per_10s=0))
+    admin, ann, bob = await pod.person("Admin"), await pod.person("Ann"), await pod.person("Bob")
+    room, small = await ann.room(bob, when="mention"), await ann.room()
+    await say(bob, room, *(f"감자전 {i}" for i in range(25)))
+    await say(ann, small, "감자전은 여기에도")
+    async with asyncio.timeout(15):
+        while await pod.services.db.run_bare(lambda sql: sql.row("select messages from search_totals")) != (26,):
+            await asyncio.sleep(0.1)
+    door = await bob.native()
+    await door.join(room)
+    model.scripts = [Script(("text", "하나"), ("hang",))]
+    await door.send(room, "@maru 뭐지?")
+    await door.event("stream")
+    assert (await ann.call("DELETE", f"/rooms/{room}"))[0] == 204
+    assert (await door.event("removed", roomId=room))["reason"] == "deleted"
+    # for everybody it is gone
+    assert (await bob.call("GET", f"/rooms/{room}"))[0] == 404
+    assert (await bob.call("POST", f"/rooms/{room}/messages", {"text": "x"}))[0] == 404
+    assert await found(bob, "감자전") == [] and await found(ann, "감자전") == ["감자전은 여기에도"]
+    assert [line["id"] for line in (await admin.get("/admin/rooms"))["items"]] == [small]
+    assert (await admin.call("DELETE", f"/admin/rooms/{room}"))[0] == 404
+    async with asyncio.timeout(6):
+        while model.open:  # its running answer ends
+            await asyncio.sleep(0.05)
+    count = "select count(*), (select count(*) from rooms) from messages where room_id = %s"
+    db = pod.services.db
+    assert (await db.run_bare(lambda sql: sql.row(count, room)))[0] > 20
+    await pod.services.retention.empty(room)
+    assert await db.run_bare(lambda sql: sql.row(count, room)) == (0, 1)
+    async with asyncio.timeout(15):
+        while await db.run_bare(lambda sql: sql.row("select messages from search_totals")) != (1,):
+            await asyncio.sleep(0.1)
+    (day,) = (await admin.get("/admin/stats?by=day"))["items"]
+    assert day["messages"] == 27
+
+
+async def test_the_room_of_an_account_that_goes_may_be_large(pods, monkeypatch):
+    monkeypatch.setattr("models.rooms.WIPED_AT_ONCE", 3)
+    monkeypatch.setattr("services.retention.FIRST_S", 0.3)
+    monkeypatch.setattr("services.retention.EVERY_S", 0.3)
+    pod = await pods.start(sends_per_10s=0)
+    await pod.person("Admin")
+    ann = await pod.person("Ann")
+    await say(ann, await ann.room(), "1", "2", "3", "4", "5")
+    assert (await ann.call("DELETE", "/users/me", {"password": PASSWORD}))[0] == 204
+    async with asyncio.timeout(10):
+        while await pod.services.db.run_bare(lambda sql: sql.row("select count(*) from rooms")) != (0,):
+            await asyncio.sleep(0.1)
