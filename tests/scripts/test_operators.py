@@ -225,6 +225,7 @@ async def test_a_bad_file_is_named_by_its_line_and_nothing_of_it_is_kept(pods, s
 
 async def test_purge_says_what_it_would_do_and_does_it(pods, script):
     pod = await pods.start(sends_per_10s=0)
+    pod.services.retention.nudge = lambda: None  # or the pod does it first: a change of the time asks it to
     ann, _, room = await talk(pod)
     await ann.patch(f"/rooms/{room}", {"retentionDays": 5})
     await pod.services.db.run(lambda sql: sql.run("update messages set created_at = now() - interval '6 days'"))
