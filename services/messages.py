@@ -266,12 +266,16 @@ class Messages:
             for one in batch:
                 await self._commit([one])
             return
+        loop = asyncio.get_running_loop()
         for (_, future), done in zip(batch, results, strict=True):
             if self._spans and future in self._spans:
                 self._trace(self._spans[future], done, began_ns, len(batch))
             if not future.done():
                 future.set_result(done)
-        self._tell(results, job)
+            # Behind the sender, who goes on in the loop's next turn: he has his answer before all others are told.
+            loop.call_soon(self._tell, done)
+        self._answer(results, job)
+        await asyncio.sleep(0)  # behind all these: what is sent meanwhile is in the next batch
 
     def _trace(self, span: Span, done: Appended, began_ns: int, size: int) -> None:
         if self.tracing is not None and not done.duplicate:
@@ -333,29 +337,32 @@ class Messages:
             else:
                 if not future.done():
                     future.set_result(done)
-                self._tell([done], job)
+                self._tell(done)
+                self._answer([done], job)
                 return
         log.error("send failed", exc_info=error)
         if not future.done():
             future.set_exception(unavailable())
 
-    def _tell(self, results: list[Appended], job: Job | None) -> None:
-        queued: list[MessageRow] = []
-        for done in results:
-            if done.message is None or done.duplicate:
-                continue
-            self.publish(done.message)
-            last = done.message
-            if done.answer is not None:
-                last = done.answer
-                if job is None:
-                    queued.append(last)
-                self.publish(done.answer)
-            elif last.seq == 1:
-                self._tasks.spawn(self._name_room(last.room_id, last.content), "name a room")
-            self._activities.note(last.room_id, last.seq, done.message.content)
+    def _tell(self, done: Appended) -> None:
+        """Everybody who reads the room."""
+        if done.message is None or done.duplicate:
+            return
+        self.publish(done.message)
+        last = done.message
+        if done.answer is not None:
+            last = done.answer
+            self.publish(done.answer)
+        elif last.seq == 1:
+            self._tasks.spawn(self._name_room(last.room_id, last.content), "name a room")
+        self._activities.note(last.room_id, last.seq, done.message.content)
+
+    def _answer(self, results: list[Appended], job: Job | None) -> None:
+        """Begin with what these messages ask for, behind the news of them."""
         if job is not None:
             self.on_claimed(job)
+            return
+        queued = [done.answer for done in results if done.answer is not None and not done.duplicate]
         if queued:
             self.on_queued(queued)
 
