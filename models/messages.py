@@ -3,7 +3,7 @@
 The numbers come from the room's `room_heads` row, locked to commit: whoever sees number n has every number below it.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -73,6 +73,7 @@ class Appended(NamedTuple):
     """What became of one NewMessage: `refused` (an error code), or the row, with the answer queued beside it.
 
     duplicate: the row was there before, from an earlier send with the same client_id.
+    stamp: the room's; while it is the same, this user may write there and the same bot answers.
     """
 
     message: MessageRow | None = None
@@ -81,6 +82,7 @@ class Appended(NamedTuple):
     refused: str | None = None
     room_name: str | None = None
     bot: str = "{}"
+    stamp: int | None = None
 
 
 # (bot settings of the room as JSON, text, whether it replies to a bot's message) -> who shall answer, or None
@@ -105,9 +107,33 @@ PREPARED = {
     "maru_move": "(uuid[], bigint[], bigint[]) as update room_heads h set head = v.head, last_seq = v.last_seq"
     " from unnest($1, $2, $3) v(room_id, head, last_seq) where h.room_id = v.room_id",
     "maru_send": "(uuid[], uuid[], text[], text[], uuid[], uuid[], uuid[], bool[], text, text) as"
-    " select * from maru_append($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
+    " select a.*, (select stamp from room_heads where room_id = $1[a.i])"
+    " from maru_append($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) with ordinality a(fault, first_i, message_id, seq,"
+    " changed_seq, created_at, user_name, answers, room_name, bot, i) order by a.i",
     "maru_send_one": "(uuid, uuid, text, text, uuid, uuid, uuid, bool, text, text, uuid, float8, int) as"
-    " select * from maru_append_lone($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)",
+    " select a.*, 1, (select stamp from room_heads where room_id = $1)"
+    " from maru_append_lone($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13) a",
+    # Where a room's stamp is what it was, only the client ids are left to ask for. What another commits while this waits
+    # for a head is seen in the head alone, which is where the stamp is.
+    "maru_known": "(uuid[], uuid[], uuid[], text[], text[], int[], uuid[], bigint[], int[]) as"
+    " with sent as (select distinct k.room_id from unnest($2, $3, $5) m(room_id, user_id, client_id) join messages k"
+    "   on k.room_id = m.room_id and k.user_id = m.user_id and k.client_id = m.client_id),"
+    " moved as (update room_heads h set head = h.head + v.takes, last_seq = h.last_seq + v.takes"
+    "   from unnest($7, $8, $9) v(room_id, stamp, takes) where h.room_id = v.room_id and h.stamp = v.stamp"
+    "   and not exists (select from sent where sent.room_id = v.room_id)"
+    "   returning h.room_id, h.head - v.takes as head, h.last_seq - v.takes as last_seq)"
+    " insert into messages (id, room_id, seq, changed_seq, user_id, role, content, created_at, client_id, status)"
+    " select m.id, m.room_id, h.last_seq + m.n, h.head + m.n, m.user_id, 'user', m.content, clock_timestamp(), m.client_id,"
+    "   'complete' from unnest($1, $2, $3, $4, $5, $6) m(id, room_id, user_id, content, client_id, n)"
+    "   join moved h on h.room_id = m.room_id"
+    " returning id, seq, changed_seq, created_at, (select u.name from users u where u.id = user_id)",
+    "maru_known_one": "(uuid, uuid, uuid, text, text, bigint) as"
+    " with moved as (update room_heads set head = head + 1, last_seq = last_seq + 1 where room_id = $2 and stamp = $6"
+    "   and not exists (select from messages k where k.room_id = $2 and k.user_id = $3 and k.client_id = $5)"
+    "   returning head, last_seq)"
+    " insert into messages (id, room_id, seq, changed_seq, user_id, role, content, created_at, client_id, status)"
+    " select $1, $2, last_seq, head, $3, 'user', $4, clock_timestamp(), $5, 'complete' from moved"
+    " returning id, seq, changed_seq, created_at, (select u.name from users u where u.id = user_id)",
 }
 # A plan is made once and kept: made for tables that are still small it would scan them, and go on so when they are not.
 BEGIN = "begin; set local enable_seqscan = off; "
@@ -121,6 +147,8 @@ WRITE = (
 AT_ONCE = "execute maru_send(%s::uuid[], %s::uuid[], %s, %s, %s::uuid[], %s::uuid[], %s::uuid[], %s, %s, %s)"
 ONE_AT_ONCE = "execute maru_send_one(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)"
 NO_WORKER = (None, None, None)
+KNOWN = "execute maru_known(%s::uuid[], %s::uuid[], %s::uuid[], %s, %s, %s, %s::uuid[], %s, %s)"
+KNOWN_ONE = "execute maru_known_one(%s, %s, %s, %s, %s, %s)"
 
 # What is to happen in the same round trip as the commit: statements that hold it, and their parameters.
 Ending = Callable[[list[Appended]], tuple[str, list[Any]] | None]
@@ -182,7 +210,7 @@ def append_at_once(
         return None
     results: list[Appended] = []
     for i, (new, row) in enumerate(zip(batch, found, strict=True)):
-        fault, first_i, id_, seq, changed_seq, at, name, bot_name, room_name, bot = row
+        fault, first_i, id_, seq, changed_seq, at, name, bot_name, room_name, bot, _, stamp = row
         if first_i is not None and first_i <= i:  # that one's place in the batch, counted from 1
             results.append(Appended(results[first_i - 1].message, duplicate=True))
         elif fault == "known":
@@ -196,7 +224,51 @@ def append_at_once(
                 new.client_id, new.reply_to,
             )  # fmt: skip
             answer = queued(answer_ids[i], message, bot_name) if bot_name is not None else None
-            results.append(Appended(message, answer, room_name=room_name, bot=bot))
+            results.append(Appended(message, answer, room_name=room_name, bot=bot, stamp=stamp))
+    return results
+
+
+def append_known(batch: Sequence[NewMessage], stamps: Mapping[str, int]) -> Steps[list[Appended | None]]:
+    """Append what nothing has to be asked for: of users who may write there, replies to nothing, for no bot to answer, as
+    long as each room's stamp is the one given here (room -> stamp).
+
+    None where it is not, or a client id is known: of that room nothing is written. A batch has a client id once. An error
+    means that nothing was written at all; after a lost connection all may have been.
+    """
+    ids = [new_id() for _ in batch]
+    if len(batch) == 1:
+        new = batch[0]
+        found = yield KNOWN_ONE, (ids[0], new.room_id, new.user_id, new.content, new.client_id, stamps[new.room_id])
+    else:
+        taken: dict[str, int] = {}
+        numbers = []
+        for new in batch:
+            taken[new.room_id] = taken.get(new.room_id, 0) + 1
+            numbers.append(taken[new.room_id])
+        room_ids = sorted(taken)  # so that two pods can't deadlock
+        rooms_of, users, texts, client_ids, _ = (list(column) for column in zip(*batch, strict=True))
+        found = yield (
+            KNOWN,
+            (
+                *(ids, rooms_of, users, texts, client_ids, numbers),
+                *(room_ids, [stamps[room_id] for room_id in room_ids], [taken[room_id] for room_id in room_ids]),
+            ),
+        )
+    rows = {row[0]: row for row in found}
+    results: list[Appended | None] = []
+    for id_, new in zip(ids, batch, strict=True):
+        row = rows.get(id_)
+        if row is None:
+            results.append(None)
+            continue
+        _, seq, changed_seq, at, name = row
+        results.append(
+            Appended(
+                MessageRow(
+                    id_, new.room_id, seq, changed_seq, new.user_id, name, "user", new.content, at, new.client_id
+                )
+            )
+        )
     return results
 
 

@@ -42,11 +42,12 @@ from services.realtime.bus import Bus
 from services.realtime.events import Bot, Event, Failure, Message, Reasoning, Source, Usage, timestamp
 from services.tasks import Tasks
 from services.tracing import Tracing
+from services.writers import Writers
 
 log = logging.getLogger("maru.messages")
 
 MAX_BATCH = 500
-ROOMS_REMEMBERED = 10_000
+KNOWN_MOST = 100  # beyond, joining a batch with its rooms costs Postgres as much as asking it everything
 DEFAULT = Bot()
 MARKUP = re.compile(r"^\s*(?:#{1,6}\s+|>\s*|[-*+]\s+|\d+[.)]\s+)+|[*_~`]{2,}|`")  # what Markdown would not show
 CLIENT_ID_CHARS = 64
@@ -90,6 +91,9 @@ def view(row: MessageRow) -> Message:
         if row.error_code:
             message.error = Failure(row.error_code, row.error_message or "")
     return message
+
+
+Waiting = tuple[NewMessage, asyncio.Future[Appended]]
 
 
 class Sent(NamedTuple):
@@ -151,10 +155,10 @@ class Messages:
         self._sends = Limit("sends", settings.sends_per_10s, 10, shared)
         self.limits = [self._sends]
         self.sends: Counter[str] = Counter()  # by result
-        self._queue: list[tuple[NewMessage, asyncio.Future[Appended]]] = []
+        self._queue: list[Waiting] = []
         self._committing = False
         self._direct = Direct(db, {**messages.PREPARED, **generations.PREPARED})
-        self._bots: dict[str, str] = {}  # room -> when its bot answered, as last seen
+        self._writers = Writers()
         # The worker beside, if there is one: it may claim a lone answer in the commit of its question.
         self.claimer: Callable[[], Claimer | None] = lambda: None
         self.on_claimed: Callable[[Job], None] = lambda job: None
@@ -254,7 +258,56 @@ class Messages:
         finally:
             self._committing = False
 
-    async def _commit(self, batch: list[tuple[NewMessage, asyncio.Future[Appended]]]) -> None:
+    async def _commit(self, batch: list[Waiting]) -> None:
+        stamps = self._stamps(batch)
+        asking = batch
+        if stamps:
+            asking = [one for one in batch if one[0].room_id not in stamps]
+            if asking:
+                batch = [one for one in batch if one[0].room_id in stamps]
+            asking = [*await self._commit_known(batch, stamps), *asking]
+        if asking:
+            await self._commit_asking(asking)
+        await asyncio.sleep(0)  # behind those who are told: what is sent meanwhile is in the next batch
+
+    def _stamps(self, batch: list[Waiting]) -> dict[str, int]:
+        """Of the rooms in which nothing has to be asked for; what is said in one of the others stays together."""
+        if len(batch) > KNOWN_MOST:
+            return {}
+        stamps: dict[str, int] = {}
+        asking: set[str] = set()
+        keys: set[tuple[str, str, str]] = set()
+        for new, _ in batch:
+            stamp = None
+            if new.reply_to is None:
+                stamp = self._writers.stamp(new.room_id, new.user_id, "@" in new.content)
+            key = (new.room_id, new.user_id, new.client_id)
+            if stamp is None or key in keys:
+                asking.add(new.room_id)
+            else:
+                stamps[new.room_id] = stamp
+                keys.add(key)
+        return {room_id: stamp for room_id, stamp in stamps.items() if room_id not in asking} if asking else stamps
+
+    async def _commit_known(self, batch: list[Waiting], stamps: dict[str, int]) -> list[Waiting]:
+        """Returns those of which nothing was written, since their rooms have changed or they were sent before."""
+        began_ns = time.time_ns() if self._spans else 0
+        news = [new for new, _ in batch]
+        try:
+            found = await self._direct.run(messages.append_known(news, stamps))
+        except DatabaseUnavailable as error:
+            for one in batch:
+                await self._commit_again(one, error)
+            return []
+        except Exception:
+            return batch  # the other way finds out which of them it was
+        left = [one for one, done in zip(batch, found, strict=True) if done is None]
+        for new, _ in left:
+            self._writers.forget(new.room_id)
+        self._settle([(future, done) for (_, future), done in zip(batch, found, strict=True) if done], None, began_ns)
+        return left
+
+    async def _commit_asking(self, batch: list[Waiting]) -> None:
         began_ns = time.time_ns() if self._spans else 0
         try:
             results, job = await self._write([new for new, _ in batch])
@@ -264,18 +317,20 @@ class Messages:
                 return
             # One bad message must not spoil the others; after a lost COMMIT each finds its own client id.
             for one in batch:
-                await self._commit([one])
+                await self._commit_asking([one])
             return
+        self._settle([(future, done) for (_, future), done in zip(batch, results, strict=True)], job, began_ns)
+
+    def _settle(self, settled: list[tuple[asyncio.Future[Appended], Appended]], job: Job | None, began_ns: int) -> None:
+        """Each sender goes on in the loop's next turn, and behind him all others are told: he has his answer first."""
         loop = asyncio.get_running_loop()
-        for (_, future), done in zip(batch, results, strict=True):
+        for future, done in settled:
             if self._spans and future in self._spans:
-                self._trace(self._spans[future], done, began_ns, len(batch))
+                self._trace(self._spans[future], done, began_ns, len(settled))
             if not future.done():
                 future.set_result(done)
-            # Behind the sender, who goes on in the loop's next turn: he has his answer before all others are told.
             loop.call_soon(self._tell, done)
-        self._answer(results, job)
-        await asyncio.sleep(0)  # behind all these: what is sent meanwhile is in the next batch
+        self._answer([done for _, done in settled], job)
 
     def _trace(self, span: Span, done: Appended, began_ns: int, size: int) -> None:
         if self.tracing is not None and not done.duplicate:
@@ -288,7 +343,7 @@ class Messages:
         What is remembered of rooms' bots only chooses the way; either finds out for itself what is so.
         """
         claimer = self.claimer()
-        bots = [self._bots.get(new.room_id) for new in batch]
+        bots = [self._writers.when(new.room_id) for new in batch]
         may_mention = ["@" in new.content or new.reply_to is not None for new in batch]
         claims = claimer is not None and sum(when in ("always", None) for when in bots) == 1
         if claims and claimer is not None and len(batch) == 1:
@@ -310,12 +365,10 @@ class Messages:
 
     def _remember(self, results: list[Appended]) -> None:
         for done in results:
-            if done.message is not None and not done.duplicate:
-                self._bots[done.message.room_id] = _bot_of(done.bot).when
-        while len(self._bots) > ROOMS_REMEMBERED:
-            del self._bots[next(iter(self._bots))]
+            if done.message is not None and done.message.user_id is not None and not done.duplicate:
+                self._writers.saw(done.message.room_id, done.message.user_id, _bot_of(done.bot).when, done.stamp)
 
-    async def _commit_again(self, one: tuple[NewMessage, asyncio.Future[Appended]], error: Exception) -> None:
+    async def _commit_again(self, one: Waiting, error: Exception) -> None:
         """Once more after a lost connection: it may have been committed, and is found by its client id then."""
         new, future = one
         if isinstance(error, DatabaseUnavailable):

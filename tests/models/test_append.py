@@ -1,5 +1,6 @@
 """The two ways of appending, one decided in Python and one in Postgres, held to each other on random batches."""
 
+import asyncio
 import json
 import random
 from itertools import count
@@ -12,6 +13,7 @@ from models.database import Database
 from models.direct import Direct
 from models.messages import NewMessage
 from services.messages import DEFAULT, who_answers
+from tests.pods import Refused
 
 BOTS = [{}, {"when": "always", "name": "Bo"}, {"when": "off"}, {"when": "mention"}, {"when": "mention", "name": "Bo"}]
 ROLES = ["owner", "member", "reader", None]
@@ -87,14 +89,14 @@ class World:
                     assert await self.direct.run(messages.find_steps(row.id)) == row
 
     def plain(self, results):
-        """Without what differs between copies: ids by their names, no times."""
+        """Without what differs between copies or ways: ids by their names, no times, no stamps."""
 
         def row(kept):
             if kept is None:
                 return None
             return {key: self.names.get(value, value) for key, value in kept._asdict().items() if key != "created_at"}
 
-        return [done._replace(message=row(done.message), answer=row(done.answer)) for done in results]
+        return [done._replace(message=row(done.message), answer=row(done.answer), stamp=None) for done in results]
 
     def rows(self, sql):
         kept = sql.rows(
@@ -232,3 +234,131 @@ async def test_a_lone_question_asked_in_one_trip_is_as_in_two(database, direct, 
             for world in (one, two):
                 await database.run(finish_all(world))
     assert claimed > 2 and left > 2 and waiting > 2
+
+
+def change(chance, worlds):
+    """Something of a room, the same in each: much of it decides who may write there."""
+    room, user = chance.randrange(NOWHERE), chance.choice([0, 1, 1, 2])
+    what, role = chance.randrange(6), chance.choice(["owner", "member", "reader"])
+    bot = chance.choice([bot for bot in BOTS if bot.get("when") in ("off", "mention")])
+
+    def work(sql):
+        for world in worlds:
+            room_id, user_id = world.rooms[room], world.users[user]
+            rooms.lock(sql, room_id)
+            if what < 2:
+                rooms.set_role(sql, room_id, user_id, role)
+            elif what == 2:
+                rooms.remove_member(sql, room_id, user_id, left=True)
+            elif what == 3:
+                rooms.add_member(sql, room_id, user_id, role)
+            elif what == 4:
+                rooms.change(sql, room_id, None, bot)
+            else:
+                sql.run("update users set name = name || '!' where id = %s", user_id)
+
+    return work
+
+
+@pytest.mark.parametrize("seed", range(4))
+async def test_what_is_known_of_a_room_saves_asking_and_is_never_wrong(pods, database, direct, monkeypatch, seed):
+    """Through the service, which goes by what it has seen, and by the way that asks for everything."""
+    chance, client_ids = random.Random(seed), count(100)
+    pod = await pods.start()
+    asked, served = World(direct), World(direct)
+    silent = {n: {"when": chance.choice(["off", "mention"])} for n in range(NOWHERE)}
+    for world in (asked, served):
+        await database.run(world.make)
+        for room, bot in silent.items():
+            await database.run(rooms.change, world.rooms[room], None, bot)
+    written, stale = 0, 0
+    append_known = messages.append_known
+
+    def counted(batch, stamps):
+        nonlocal written, stale
+        found = yield from append_known(batch, stamps)
+        written += sum(done is not None for done in found)
+        stale += sum(done is None for done in found)
+        return found
+
+    monkeypatch.setattr(messages, "append_known", counted)
+    for _ in range(150):
+        if chance.random() < 0.2:
+            await database.run(change(chance, (asked, served)))
+        drawn = []
+        for room, user, _, client_id, reply in draw(chance, client_ids, len(asked.messages)):
+            rarely = chance.random() < 0.1
+            text = "a@b" if rarely else "hi"
+            drawn.append(
+                (room % 3, user, text, client_id if rarely else f"d{next(client_ids)}", reply if rarely else None)
+            )
+        expected = await asked.two_trips(asked.batch(drawn))
+        results = await asyncio.gather(*map(pod.services.messages._append, served.batch(drawn)))
+        await asked.learn(expected)
+        await served.learn(results)
+        bare = [done._replace(bot="{}", room_name=None) for done in asked.plain(expected)]
+        assert [done._replace(bot="{}", room_name=None) for done in served.plain(results)] == bare
+        assert await database.run_bare(served.rows) == await database.run_bare(asked.rows)
+    assert written > 80 and stale > 2, (written, stale)
+
+
+async def test_pods_that_write_in_the_same_known_rooms_wait_for_one_another_and_double_nothing(pods, database):
+    first, second = await pods.start(sends_per_10s=0), await pods.start(sends_per_10s=0)
+    ann = await first.person()
+    where = [await ann.room(when="off") for _ in range(12)]
+    who = await first.services.accounts.by_token(ann.token)
+    for pod in (first, second):
+        for _ in range(2):
+            for room in where:
+                await pod.services.messages.send(who, room, "seen")
+    chance = random.Random(0)
+
+    async def write(pod):
+        for _ in range(40):
+            some = chance.sample(where, 6)
+            await asyncio.gather(*(pod.services.messages.send(who, room, "beside") for room in some))
+
+    async def retry(pod):
+        """One client id by both ways at the same time."""
+        for n in range(40):
+            await pod.services.messages.send(who, where[n % 12], "once", f"c{n}")
+
+    await asyncio.gather(write(first), write(second), retry(first), retry(second))
+    for room in where:
+        rows = await database.run_bare(
+            lambda sql, room=room: sql.rows(
+                "select seq, changed_seq, client_id from messages where room_id = %s order by seq", room
+            )
+        )
+        assert [row[:2] for row in rows] == [(n, n) for n in range(1, len(rows) + 1)]
+        ids = [row[2] for row in rows]
+        assert len(set(ids)) == len(ids)
+    said = await database.run_bare(lambda sql: sql.row("select count(*) from messages where content = 'once'"))
+    assert said == (40,)
+
+
+async def test_what_another_pod_changes_holds_for_the_next_send_here(pods):
+    first, second = await pods.start(), await pods.start()
+    ann, bob = await first.person(), await first.person()
+    room = await ann.room(bob, when="off")
+    door = await bob.native()
+    await door.join(room)
+
+    async def known():
+        for _ in range(3):
+            await door.send(room, "hi")
+        assert first.services.messages._writers.stamp(room, bob.id, False) is not None
+
+    await known()
+    await ann.call("PATCH", f"/rooms/{room}", {"bot": {"when": "always"}}, pod=second)
+    sent = await door.send(room, "?")
+    assert (await door.answer_to(sent["messageId"]))["status"] == "complete"
+    await ann.call("PATCH", f"/rooms/{room}", {"bot": {"when": "off"}}, pod=second)
+    await known()
+    await ann.call("PATCH", f"/rooms/{room}/members/{bob.id}", {"role": "reader"}, pod=second)
+    with pytest.raises(Refused, match="read_only"):
+        await door.send(room, "hi")
+    await ann.call("PATCH", f"/rooms/{room}/members/{bob.id}", {"role": "member"}, pod=second)
+    await known()
+    await ann.call("DELETE", f"/rooms/{room}/members/{bob.id}", pod=second)
+    assert (await bob.call("POST", f"/rooms/{room}/messages", {"text": "hi"}))[1]["code"] == "room.not_found"
