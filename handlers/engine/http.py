@@ -9,12 +9,13 @@ from typing import Any
 import msgspec
 from tornado.httputil import HTTPServerRequest
 from tornado.web import RequestHandler, stream_request_body
-from tornado.websocket import WebSocketHandler
+from tornado.websocket import WebSocketHandler, WebSocketProtocol
 
 from handlers.engine.packets import PacketError
 from handlers.engine.server import EngineServer
 from handlers.engine.session import Session
 from handlers.engine.transports import ClientGone, PollRefused
+from handlers.frames import FrameReader
 
 # The reference's codes: its clients show them.
 UNKNOWN_TRANSPORT = (0, "Transport unknown")
@@ -207,6 +208,16 @@ class EngineHandler(WebSocketHandler):
         self._session = await self._engine.open_session(self.request)
         self._session.use(self)
         self._session.handshake([])
+
+    def get_websocket_protocol(self) -> WebSocketProtocol | None:
+        made = super().get_websocket_protocol()
+        return FrameReader(self, False, made.params) if made is not None else None  # type: ignore[attr-defined]
+
+    def on_text(self, data: bytes) -> "asyncio.Future[None] | None":
+        return self.on_message(data.decode())
+
+    def on_binary(self, data: bytes) -> "asyncio.Future[None] | None":
+        return self.on_message(data)
 
     def on_message(self, message: str | bytes) -> "asyncio.Future[None] | None":
         session = self._session
