@@ -17,6 +17,7 @@ from bench.processes import SECRET, Helper, Postgres, Server, cpu_s, pod, reside
 CONNECTIONS, ROOMS, USERS = 1000, 50, 20
 QUICKLY = 500, 25, 5
 RATES = (100, 200, 500, 1000, 1500)
+REST_S, REST_SHARE, REST_MOST_S = 2.0, 0.03, 60.0  # at rest: for so long less than this share of a core
 SATURATION = 4000  # more than a pod of one core takes beside a driver on the other
 NAMES = {"native": "native", "socketio": "Socket.IO", "maru-ws": "native", "maru-sio": "Socket.IO", "nest": "rival"}
 
@@ -38,7 +39,7 @@ def send(postgres: Postgres, quick: bool, rival: Rival | None) -> list[Figure]:
     cheapest way. CPU is that of the server's process; of Postgres it stands beside, since the two use it differently.
     """
     rates = (500,) if quick else RATES
-    seconds, rounds = 2.5, 1 if quick else 3 if rival is None else 2
+    seconds, rounds = 2.5, 1 if quick else 3
     if rival is None:
         runs = _alone(
             postgres,
@@ -97,9 +98,19 @@ def _beside(postgres: Postgres, rival: Rival, rates: tuple[int, ...], seconds: f
         for turn in range(rounds):
             for rate in rates:
                 for name in names[turn % 3 :] + names[: turn % 3]:
+                    _rest([pid for _, pid in servers.values()])
                     runs[name, rate].append(_one(postgres, rival.load, name, *servers[name], rate, seconds))
-                    time.sleep(1)
     return runs
+
+
+def _rest(pids: list[int]) -> None:
+    """Until these have done what the run before left them (an index to bring up to date, memory to sweep)."""
+    until = time.monotonic() + REST_MOST_S
+    busy = True
+    while busy and time.monotonic() < until:
+        before = sum(map(cpu_s, set(pids)))
+        time.sleep(REST_S)
+        busy = sum(map(cpu_s, set(pids))) - before > REST_SHARE * REST_S
 
 
 def _one(postgres: Postgres, load: Path, name: str, port: int, pid: int, rate: int, seconds: float) -> dict[str, Any]:
