@@ -9,7 +9,7 @@ from typing import Any, Protocol, cast
 
 from tornado.iostream import StreamClosedError
 from tornado.util import _websocket_mask
-from tornado.websocket import WebSocketProtocol13
+from tornado.websocket import WebSocketHandler, WebSocketProtocol, WebSocketProtocol13
 
 READ_BYTES = 65536
 YIELD_FRAMES = 32
@@ -114,3 +114,11 @@ class FrameReader(WebSocketProtocol13):
                 self._abort()
                 return None
         return self._run_callback(handler.on_text, data)
+
+
+class FrameSocket(WebSocketHandler):
+    """A handler whose frames are read by `FrameReader`; it is a `FrameHandler`."""
+
+    def get_websocket_protocol(self) -> WebSocketProtocol | None:
+        made = super().get_websocket_protocol()
+        return FrameReader(self, False, made.params) if made is not None else None  # type: ignore[attr-defined]

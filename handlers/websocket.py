@@ -5,14 +5,12 @@ import time
 from contextlib import ExitStack
 from typing import Any
 
-from tornado.websocket import WebSocketHandler, WebSocketProtocol
-
 from handlers import protocol
 from handlers.api.problems import write_problem
 from handlers.connection import Connection, Dispatch, Request
 from handlers.dispatch import or_none
 from handlers.door import bearer_of, origin_allowed
-from handlers.frames import FrameReader
+from handlers.frames import FrameSocket
 from handlers.wire import FrameWriter, text_frame
 from models.database import DatabaseUnavailable
 from services.accounts import Identity
@@ -71,7 +69,7 @@ class NativeWire:
             await asyncio.sleep(0.01)
 
 
-class NativeSocket(WebSocketHandler):
+class NativeSocket(FrameSocket):
     connection: Connection | None = None
 
     def initialize(self, services: Services, dispatch: Dispatch) -> None:
@@ -102,10 +100,6 @@ class NativeSocket(WebSocketHandler):
 
     def get_compression_options(self) -> None:
         return None  # 161 KB a connection; nginx or nobody
-
-    def get_websocket_protocol(self) -> WebSocketProtocol | None:
-        made = super().get_websocket_protocol()
-        return FrameReader(self, False, made.params) if made is not None else None  # type: ignore[attr-defined]
 
     def open(self, *args: str, **kwargs: str) -> None:
         assert self._identity is not None and self.ws_connection is not None

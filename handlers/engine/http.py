@@ -9,13 +9,12 @@ from typing import Any
 import msgspec
 from tornado.httputil import HTTPServerRequest
 from tornado.web import RequestHandler, stream_request_body
-from tornado.websocket import WebSocketHandler, WebSocketProtocol
 
 from handlers.engine.packets import PacketError
 from handlers.engine.server import EngineServer
 from handlers.engine.session import Session
 from handlers.engine.transports import ClientGone, PollRefused
-from handlers.frames import FrameReader
+from handlers.frames import FrameSocket
 
 # The reference's codes: its clients show them.
 UNKNOWN_TRANSPORT = (0, "Transport unknown")
@@ -31,7 +30,7 @@ DISCARD_UP_TO = 8
 
 
 @stream_request_body
-class EngineHandler(WebSocketHandler):
+class EngineHandler(FrameSocket):
     """Route it as `(r"/socket.io/", EngineHandler, {"engine": sio.eio})`."""
 
     def initialize(self, engine: EngineServer) -> None:
@@ -208,10 +207,6 @@ class EngineHandler(WebSocketHandler):
         self._session = await self._engine.open_session(self.request)
         self._session.use(self)
         self._session.handshake([])
-
-    def get_websocket_protocol(self) -> WebSocketProtocol | None:
-        made = super().get_websocket_protocol()
-        return FrameReader(self, False, made.params) if made is not None else None  # type: ignore[attr-defined]
 
     def on_text(self, data: bytes) -> "asyncio.Future[None] | None":
         return self.on_message(data.decode())
