@@ -107,11 +107,11 @@ PREPARED = {
     "maru_move": "(uuid[], bigint[], bigint[]) as update room_heads h set head = v.head, last_seq = v.last_seq"
     " from unnest($1, $2, $3) v(room_id, head, last_seq) where h.room_id = v.room_id",
     "maru_send": "(uuid[], uuid[], text[], text[], uuid[], uuid[], uuid[], bool[], text, text) as"
-    " select a.*, (select stamp from room_heads where room_id = $1[a.i])"
-    " from maru_append($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) with ordinality a(fault, first_i, message_id, seq,"
-    " changed_seq, created_at, user_name, answers, room_name, bot, i) order by a.i",
+    " select fault, first_i, message_id, seq, changed_seq, created_at, user_name, answers, room_name, bot,"
+    " (select stamp from room_heads where room_id = $1[ordinality])"
+    " from maru_append($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) with ordinality order by ordinality",
     "maru_send_one": "(uuid, uuid, text, text, uuid, uuid, uuid, bool, text, text, uuid, float8, int) as"
-    " select a.*, 1, (select stamp from room_heads where room_id = $1)"
+    " select a.*, (select stamp from room_heads where room_id = $1)"
     " from maru_append_lone($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13) a",
     # Where a room's stamp is what it was, only the client ids are left to ask for. What another commits while this waits
     # for a head is seen in the head alone, which is where the stamp is.
@@ -210,7 +210,7 @@ def append_at_once(
         return None
     results: list[Appended] = []
     for i, (new, row) in enumerate(zip(batch, found, strict=True)):
-        fault, first_i, id_, seq, changed_seq, at, name, bot_name, room_name, bot, _, stamp = row
+        fault, first_i, id_, seq, changed_seq, at, name, bot_name, room_name, bot, stamp = row
         if first_i is not None and first_i <= i:  # that one's place in the batch, counted from 1
             results.append(Appended(results[first_i - 1].message, duplicate=True))
         elif fault == "known":

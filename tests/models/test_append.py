@@ -1,4 +1,4 @@
-"""The two ways of appending, one decided in Python and one in Postgres, held to each other on random batches."""
+"""The ways of appending, decided in Python, in Postgres, or by what is known already, held to each other on random batches."""
 
 import asyncio
 import json
