@@ -260,12 +260,9 @@ class Messages:
 
     async def _commit(self, batch: list[Waiting]) -> None:
         stamps = self._stamps(batch)
-        asking = batch
+        asking = [one for one in batch if one[0].room_id not in stamps]
         if stamps:
-            asking = [one for one in batch if one[0].room_id not in stamps]
-            if asking:
-                batch = [one for one in batch if one[0].room_id in stamps]
-            asking = [*await self._commit_known(batch, stamps), *asking]
+            asking += await self._commit_known([one for one in batch if one[0].room_id in stamps], stamps)
         if asking:
             await self._commit_asking(asking)
         await asyncio.sleep(0)  # behind those who are told: what is sent meanwhile is in the next batch
@@ -299,8 +296,10 @@ class Messages:
             for one in batch:
                 await self._commit_again(one, error)
             return []
-        except Exception:
-            return batch  # the other way finds out which of them it was
+        except Exception as error:
+            # The other way finds out which of them it was, or finds it sent by another pod meanwhile.
+            log.info("asking for what was known", extra={"error": type(error).__name__})
+            return batch
         left = [one for one, done in zip(batch, found, strict=True) if done is None]
         for new, _ in left:
             self._writers.forget(new.room_id)

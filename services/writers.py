@@ -4,22 +4,23 @@ Knows rooms' stamps and who wrote under them; knows nothing of rows. It may be w
 moved since makes a send write nothing, and it is asked about anew.
 """
 
-ROOMS_REMEMBERED = 10_000
-WRITERS_REMEMBERED = 1_000  # of one room
+REMEMBERED = 100_000  # rooms and their writers in all; the rooms asked about longest ago go first
 
 
 class _Room:
     __slots__ = ("stamp", "when", "writers")
 
-    def __init__(self, when: str) -> None:
-        self.when = when
+    def __init__(self) -> None:
+        self.when = ""
         self.stamp: int | None = None
         self.writers: set[str] = set()
 
 
 class Writers:
-    def __init__(self) -> None:
+    def __init__(self, most: int = REMEMBERED) -> None:
+        self._most = most
         self._rooms: dict[str, _Room] = {}
+        self.remembered = 0
 
     def when(self, room_id: str) -> str | None:
         """When the room's bot answered, as last seen; None for a room not seen yet."""
@@ -28,16 +29,17 @@ class Writers:
 
     def saw(self, room_id: str, user_id: str, when: str, stamp: int | None) -> None:
         """A message of this user was committed. stamp: of before the commit, where it was read."""
-        room = self._rooms.pop(room_id, None) or _Room(when)
-        self._rooms[room_id] = room  # those of the last sends are kept
+        room = self._take(room_id) or _Room()
         room.when = when
         if stamp is not None:
-            if stamp != room.stamp or len(room.writers) >= WRITERS_REMEMBERED:
+            if stamp != room.stamp:
                 room.stamp = stamp
                 room.writers.clear()
             room.writers.add(user_id)
-        while len(self._rooms) > ROOMS_REMEMBERED:
-            del self._rooms[next(iter(self._rooms))]
+        self._rooms[room_id] = room
+        self.remembered += 1 + len(room.writers)
+        while self.remembered > self._most:
+            self._take(next(iter(self._rooms)))
 
     def stamp(self, room_id: str, user_id: str, may_mention: bool) -> int | None:
         """The stamp under which this user wrote there, where no bot can be asked by what he says now."""
@@ -48,4 +50,10 @@ class Writers:
 
     def forget(self, room_id: str) -> None:
         """Its stamp has moved."""
-        self._rooms.pop(room_id, None)
+        self._take(room_id)
+
+    def _take(self, room_id: str) -> _Room | None:
+        room = self._rooms.pop(room_id, None)
+        if room is not None:
+            self.remembered -= 1 + len(room.writers)
+        return room
