@@ -69,7 +69,16 @@ class Request(NamedTuple):
     client_id: str | None = None
 
 
-Dispatch = Callable[["Connection", str, Command, Any], Coroutine[Any, Any, Reply | None]]
+Done = Callable[[Reply | None, Exception | None], None]
+
+
+class Dispatch(Protocol):
+    def __call__(
+        self, connection: "Connection", event: str, command: Command, command_id: Any, /
+    ) -> Coroutine[Any, Any, Reply | None]: ...
+
+    def start(self, connection: "Connection", command: Command, done: Done, /) -> bool:
+        """Do it without a task, if that can be. Raises what is known at once."""
 
 
 class Connection:
@@ -147,6 +156,8 @@ class Connection:
         """Take a command. False: the queue is full, so wait (`ready`) before taking the next."""
         if self.closed:
             return True
+        if not self._running and request.command is not None and self._start(request, request.command):
+            return True
         if self._queue is None:
             self._queue = deque()
         self._queue.append(request)
@@ -154,6 +165,29 @@ class Connection:
             self._running = True
             self._services.tasks.spawn(self._run(), "connection")
         return len(self._queue) < QUEUE_MOST
+
+    def _start(self, request: Request, command: Command) -> bool:
+        """A command that needs no task, while nothing is before it; what comes meanwhile waits for its end as always."""
+
+        def done(reply: Reply | None, error: Exception | None) -> None:
+            self._finish(request, reply, error)
+            self.alive_at = time.monotonic()
+            self._running = False
+            if self._queue:
+                self._running = True
+                self._services.tasks.spawn(self._run(), "connection")
+
+        if self.wire.unsent > self.limit // REPLY_ROOM:
+            return False
+        self._running = True
+        try:
+            if self._dispatch.start(self, command, done):
+                return True
+        except Exception as error:
+            done(None, error)
+            return True
+        self._running = False
+        return False
 
     async def ready(self) -> None:
         """Returns once the queue has room."""
@@ -164,11 +198,12 @@ class Connection:
         connection_of.set(self.id)
         try:
             while self._queue and not self.closed:
+                if self.wire.unsent > self.limit // REPLY_ROOM:
+                    await self.wire.drained(self.limit // REPLY_ROOM)
+                    continue
                 request = self._queue.popleft()
                 await self._do(request)
                 self.alive_at = time.monotonic()
-                if self.wire.unsent > self.limit // REPLY_ROOM:
-                    await self.wire.drained(self.limit // REPLY_ROOM)
         finally:
             self._running = False
             if self._queue is not None and not self._queue:
@@ -180,22 +215,30 @@ class Connection:
             return
         assert request.command is not None and request.event is not None
         room_of.set(None)
+        reply, failed = None, None
         try:
             reply = await self._dispatch(self, request.event, request.command, request.id)
-        except ChatError as error:
+        except Exception as error:
+            failed = error
+        self._finish(request, reply, failed)
+
+    def _finish(self, request: Request, reply: Reply | None, error: Exception | None) -> None:
+        """Answer a command."""
+        if error is None:
+            if reply is not None and request.id is not None and not self.closed:
+                self.wire.reply(request.id, reply)
+        elif isinstance(error, ChatError):
             client_id = getattr(request.command, "client_id", None)
             self.refuse(error, request.id, request.event, client_id or None)
-        except DatabaseUnavailable:
+        elif isinstance(error, DatabaseUnavailable):
             self.refuse(unavailable(), request.id, request.event)
-        except Exception as error:
+        else:
             reference = new_id()
-            log.error("command failed", extra={"command": request.event, "reference": reference}, exc_info=error)
+            about = {"command": request.event, "reference": reference, "connection": self.id}
+            log.error("command failed", extra=about, exc_info=error)
             self._services.counts.internal("command", error, reference)
             message = f"Something went wrong here (reference {reference}). Try again."
             self.refuse(Unavailable("internal", message, retryable=True), request.id, request.event)
-        else:
-            if reply is not None and request.id is not None and not self.closed:
-                self.wire.reply(request.id, reply)
 
     def refuse(self, error: ChatError, command_id: Any, event: str | None = None, client_id: str | None = None) -> None:
         """A failing command is answered; one without an id, and what can't be understood, by an `error` event."""

@@ -9,7 +9,7 @@ from msgspec import UNSET
 
 from config.logs import room_of
 from handlers import protocol
-from handlers.connection import Connection
+from handlers.connection import Connection, Done
 from handlers.protocol import (
     Auth,
     Authenticated,
@@ -34,7 +34,7 @@ from handlers.protocol import (
 from services.accounts import is_uuid
 from services.container import Services
 from services.errors import AuthError, Conflict, Limited, NotFound, message_not_found, read_only, room_not_found
-from services.messages import check_member
+from services.messages import Sent, check_member
 from services.realtime.events import RunningAnswer, timestamp
 from services.rooms import Snapshot
 
@@ -83,6 +83,23 @@ class Dispatcher:
         self, connection: Connection, event: str, command: Command, command_id: Any
     ) -> Coroutine[Any, Any, Reply | None]:
         return self._do[event](connection, command, command_id)
+
+    def start(self, connection: Connection, command: Command, done: Done) -> bool:
+        """Do a command without a task, if that can be: `done` has what it returns or raises, from the call that settles it.
+
+        Raises what is known at once. False: nothing was done.
+        """
+        if type(command) is not Send or command.reply_to is not UNSET:
+            return False
+        if not is_uuid(command.room_id):
+            raise room_not_found()
+
+        def settled(sent: Sent | None, error: Exception | None) -> None:
+            done(protocol.Sent(*sent) if sent is not None else None, error)
+
+        return self._services.messages.start(
+            connection.identity, command.room_id.lower(), command.text, or_none(command.client_id), settled
+        )
 
     async def join(self, connection: Connection, command: Join, command_id: Any) -> None:
         """Replies by itself: the reply must stand before the first event."""

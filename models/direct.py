@@ -6,8 +6,8 @@ statement with its parameters and is handed the rows.
 
 import asyncio
 import os
-from collections.abc import Generator, Sequence
-from typing import Any, TypeVar
+from collections.abc import Callable, Generator, Sequence
+from typing import Any, TypeVar, cast
 
 import psycopg2
 from psycopg2.extensions import POLL_OK, POLL_WRITE, TRANSACTION_STATUS_IDLE
@@ -17,11 +17,15 @@ from models.database import LOST, Database, DatabaseUnavailable, Row, unavailabl
 T = TypeVar("T")
 # They write BEGIN and COMMIT into their own statements. An error ends them, whatever it was, and is not theirs to handle.
 Steps = Generator[tuple[str, Sequence[Any]], list[Row], T]
+# Called once with what the steps return, or with the error that ended them.
+Done = Callable[[T | None, Exception | None], None]
 
 # Beyond Postgres's own limit on a statement: it may be stopped itself, and then says nothing at all.
 GRACE_S = 1.0
 # One that can't be reached is not tried again at once: those who queue for it would each wait as long as the first.
 REST_S = 0.5
+# A statement of so many bytes finds room in any socket's empty buffer, so `execute` has sent it whole.
+SENT_AT_ONCE = 8192
 
 
 class Direct:
@@ -35,7 +39,11 @@ class Direct:
         self._cursor: Any = None
         self._fd = -1
         self._writing = False
-        self._answer: asyncio.Future[None] | None = None
+        self._steps: Steps[Any] | None = None  # under way
+        self._done: Done[Any] | None = None
+        self._failed: Exception | None = None  # what is being rolled back
+        self._asked_at: float | None = None  # while Postgres has the word
+        self._watch: asyncio.TimerHandle | None = None
         self._busy = False
         self._closed = False
         self._not_before = 0.0
@@ -57,33 +65,49 @@ class Direct:
         """
         if self._busy:
             raise RuntimeError("a direct connection does one thing at a time")
-        self._busy = True
-        try:
-            if self._connection is None:
+        if self._connection is None:
+            self._busy = True
+            try:
                 await self._connect()
-            asked = next(steps)
-            while True:
-                asked = steps.send(await self._ask(*asked))
-        except StopIteration as end:
-            done: T = end.value
-            return done
-        except LOST as error:
-            self._drop()
-            raise unavailable(error) from error
-        except Exception:
-            await self._roll_back()
+            except BaseException:
+                steps.close()
+                raise
+            finally:
+                self._busy = False
+        ended: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+
+        def done(result: T | None, error: Exception | None) -> None:
+            if ended.done():
+                return
+            if error is not None:
+                ended.set_exception(error)
+            else:
+                ended.set_result(cast(T, result))
+
+        self.start(steps, done)
+        try:
+            return await ended
+        except asyncio.CancelledError:
+            # Whatever Postgres still answers must not be taken for the answer to the next question.
+            if self._done is done:
+                self._drop()
+                self._end(None, DatabaseUnavailable("cancelled"))
             raise
-        except BaseException:
-            # Cancelled: whatever Postgres still answers must not be taken for the answer to the next question.
-            self._drop()
-            raise
-        finally:
-            steps.close()
-            self._busy = False
+
+    def start(self, steps: Steps[T], done: Done[T]) -> None:
+        """Like `run`, without a task, for a connection that is open and idle. `done` may be called before this returns, and
+        may start the next steps."""
+        if self._busy or self._connection is None:
+            raise RuntimeError("a direct connection does one thing at a time")
+        self._busy = True
+        self._steps, self._done = steps, done
+        self._go_on_with(None)
 
     def close(self) -> None:
         self._closed = True
         self._lose(DatabaseUnavailable("closed"))
+        if self._watch is not None:
+            self._watch.cancel()
 
     async def _connect(self) -> None:
         loop = asyncio.get_running_loop()
@@ -105,31 +129,45 @@ class Direct:
         self._writing = False
         loop.add_reader(self._fd, self._go_on)
 
-    async def _ask(self, statement: str, params: Sequence[Any]) -> list[Row]:
+    # -- what is under way
+
+    def _go_on_with(self, rows: list[Row] | None) -> None:
+        """Hand the steps what they asked for, and ask what they ask for next."""
+        assert self._steps is not None
+        try:
+            asked = self._steps.send(rows)  # type: ignore[arg-type]  # a generator begins with None
+        except StopIteration as end:
+            self._end(end.value, None)
+        except Exception as error:
+            self._fail(error)
+        else:
+            self._ask(*asked)
+
+    def _ask(self, statement: str, params: Sequence[Any]) -> None:
         loop = asyncio.get_running_loop()
-        answer = self._answer = loop.create_future()
-        timer = loop.call_later(
-            self._db.statement_timeout_s + GRACE_S, self._lose, DatabaseUnavailable("Postgres does not answer")
-        )
+        self._asked_at = loop.time()
+        if self._watch is None:
+            self._watch = loop.call_later(self._patience_s, self._look)
         try:
             self._cursor.execute(statement, params)
-            self._go_on()
-            await answer
-            return list(self._cursor.fetchall()) if self._cursor.description else []
-        finally:
-            timer.cancel()
-            self._answer = None
+        except Exception as error:
+            self._asked_at = None
+            self._fail(error)
+        else:
+            if len(self._cursor.query) > SENT_AT_ONCE:
+                self._go_on()
 
     def _go_on(self) -> None:
         """As far as the socket lets what is under way. Idle, it can only be a connection that ends."""
-        answer = self._answer
+        asked = self._asked_at is not None
         try:
             state = self._connection.poll()
         except psycopg2.Error as error:
-            if answer is None or isinstance(error, LOST):
+            if not asked or isinstance(error, LOST):
                 self._lose(error)
-            elif not answer.done():
-                answer.set_exception(error)
+            else:
+                self._asked_at = None
+                self._fail(error)
             return
         if (state == POLL_WRITE) != self._writing:
             self._writing = not self._writing
@@ -138,13 +176,62 @@ class Direct:
                 loop.add_writer(self._fd, self._go_on)
             else:
                 loop.remove_writer(self._fd)
-        if state == POLL_OK and answer is not None and not answer.done():
-            answer.set_result(None)
+        if state == POLL_OK and asked:
+            self._asked_at = None
+            if self._failed is not None:
+                self._end(None, self._failed)
+            else:
+                self._go_on_with(self._cursor.fetchall() if self._cursor.description else [])
+
+    def _fail(self, error: Exception) -> None:
+        """The steps have failed, or Postgres at one of them."""
+        if isinstance(error, LOST):
+            self._lose(error)
+        elif self._failed is not None:  # the rollback itself
+            self._drop()
+            self._end(None, self._failed)
+        elif self._connection is None or self._connection.get_transaction_status() == TRANSACTION_STATUS_IDLE:
+            self._end(None, error)
+        else:
+            self._failed = error
+            self._ask("rollback", ())
+
+    def _end(self, result: Any, error: Exception | None) -> None:
+        steps, done = self._steps, self._done
+        self._steps = self._done = self._failed = self._asked_at = None
+        self._busy = False
+        if steps is not None:
+            steps.close()
+        if done is not None:
+            done(result, error)
+
+    @property
+    def _patience_s(self) -> float:
+        return self._db.statement_timeout_s + GRACE_S
+
+    def _look(self) -> None:
+        """One timer looks after all questions; most are answered long before it rings."""
+        self._watch = None
+        if self._asked_at is None:
+            return
+        loop = asyncio.get_running_loop()
+        left = self._asked_at + self._patience_s - loop.time()
+        if left > 0:
+            self._watch = loop.call_later(left, self._look)
+        else:
+            self._lose(DatabaseUnavailable("Postgres does not answer"))
 
     def _lose(self, error: Exception) -> None:
         self._drop()
-        if self._answer is not None and not self._answer.done():
-            self._answer.set_exception(error)
+        if self._steps is None:
+            return
+        if self._failed is not None:
+            error = self._failed
+        elif not isinstance(error, DatabaseUnavailable):
+            lost = unavailable(error)
+            lost.__cause__ = error
+            error = lost
+        self._end(None, error)
 
     def _drop(self) -> None:
         if self._connection is None:
@@ -156,14 +243,3 @@ class Direct:
         self._connection.close()
         os.close(self._fd)
         self._connection = self._cursor = None
-
-    async def _roll_back(self) -> None:
-        connection = self._connection
-        if connection is None or connection.get_transaction_status() == TRANSACTION_STATUS_IDLE:
-            return
-        try:
-            await self._ask("rollback", ())
-        except BaseException as error:
-            self._drop()
-            if not isinstance(error, (*LOST, DatabaseUnavailable)):
-                raise

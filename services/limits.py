@@ -80,6 +80,9 @@ class Taken(NamedTuple):
     act: str = ""
 
 
+NOTHING_TAKEN = Taken(0.0)
+
+
 class Limit:
     """One limit, over all pods where `shared` is given."""
 
@@ -95,10 +98,19 @@ class Limit:
         self.refused += taken.wait_s > 0
         return taken
 
+    def take_here(self, key: str) -> Taken | None:
+        """Count one act if this pod alone can say that it is allowed. None: ask `take`."""
+        window = self._window
+        if not window.limit:
+            return NOTHING_TAKEN
+        if self._shared is not None or window.wait_s(key) > 0:
+            return None
+        return Taken(0.0, window.take(key))
+
     async def _take(self, key: str) -> Taken:
         window = self._window
         if not window.limit:
-            return Taken(0.0)
+            return NOTHING_TAKEN
         act = ""
         if self._shared is not None:
             act = uuid4().hex

@@ -9,10 +9,10 @@ import logging
 import re
 import time
 from collections import Counter
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from datetime import datetime
 from functools import lru_cache, partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import msgspec
 from opentelemetry.trace import Span
@@ -36,7 +36,7 @@ from services.errors import (
     room_not_found,
     unavailable,
 )
-from services.limits import Limit, Shared
+from services.limits import Limit, Shared, Taken
 from services.realtime.activity import Activities
 from services.realtime.bus import Bus
 from services.realtime.events import Bot, Event, Failure, Message, Reasoning, Source, Usage, timestamp
@@ -93,7 +93,41 @@ def view(row: MessageRow) -> Message:
     return message
 
 
-Waiting = tuple[NewMessage, asyncio.Future[Appended]]
+class Promise(Protocol):
+    """Where a send's outcome goes: a future, or `AtOnce`."""
+
+    def done(self) -> bool: ...
+    def set_result(self, result: Appended, /) -> None: ...
+    def set_exception(self, exception: Exception, /) -> None: ...
+
+
+class AtOnce:
+    """Like a future, but who waits is called when it is settled, instead of in the loop's next turn."""
+
+    __slots__ = ("_call",)
+
+    def __init__(self, call: Callable[[Appended | None, Exception | None], None]) -> None:
+        self._call: Callable[[Appended | None, Exception | None], None] | None = call
+
+    def done(self) -> bool:
+        return self._call is None
+
+    def set_result(self, result: Appended, /) -> None:
+        self._settle(result, None)
+
+    def set_exception(self, exception: Exception, /) -> None:
+        self._settle(None, exception)
+
+    def _settle(self, result: Appended | None, error: Exception | None) -> None:
+        call, self._call = self._call, None
+        if call is not None:
+            try:
+                call(result, error)
+            except Exception as wrong:  # the next in the batch has to hear of his
+                log.error("settling a send", exc_info=wrong)
+
+
+Waiting = tuple[NewMessage, Promise]
 
 
 class Sent(NamedTuple):
@@ -166,7 +200,7 @@ class Messages:
         self.on_changed: Callable[[str], None] = lambda room_id: None
         self.on_batch: Callable[[int, float], None] = lambda size, seconds: None
         self.tracing: Tracing | None = None
-        self._spans: dict[asyncio.Future[Appended], Span] = {}  # of the traced sends that wait for their commit
+        self._spans: dict[Promise, Span] = {}  # of the traced sends that wait for their commit
 
     def close(self) -> None:
         self._direct.close()
@@ -193,6 +227,34 @@ class Messages:
         with self.tracing.during(span):
             return await self._send(who, room_id, text, client_id, reply_to, span)
 
+    def start(
+        self,
+        who: Identity,
+        room_id: str,
+        text: str,
+        client_id: str | None,
+        done: Callable[[Sent | None, Exception | None], None],
+    ) -> bool:
+        """Like `send`, without a task: `done` is called once with what it returns or raises, before the room's readers are
+        told. Raises what is known at once. False: only `send` can do this one."""
+        if self.tracing is not None:
+            return False
+        self._check_text(text)
+        taken = self._sends.take_here(who.user_id)
+        if taken is None:
+            return False
+
+        def settled(appended: Appended | None, error: Exception | None) -> None:
+            sent: Sent | None = None
+            try:
+                sent = self._outcome(who.user_id, taken, appended, error)
+            except Exception as refused:
+                error = refused
+            done(sent, error)
+
+        self._append(NewMessage(room_id, who.user_id, text, client_id or SERVER_MADE + new_id(), None), AtOnce(settled))
+        return True
+
     async def _send(
         self, who: Identity, room_id: str, text: str, client_id: str | None, reply_to: str | None, span: Span | None
     ) -> Sent:
@@ -204,16 +266,28 @@ class Messages:
                 return sent
             self.sends["limited"] += 1
             raise limited(taken.wait_s, "You are sending too fast. Wait a moment.")
-        new = NewMessage(room_id, who.user_id, text, client_id or SERVER_MADE + new_id(), reply_to)
+        future: asyncio.Future[Appended] = asyncio.get_running_loop().create_future()
+        if span is not None:
+            self._spans[future] = span
+            future.add_done_callback(lambda done: self._spans.pop(future, None))
+        self._append(NewMessage(room_id, who.user_id, text, client_id or SERVER_MADE + new_id(), reply_to), future)
         try:
-            done = await self._append(new, span)
-        except BaseException:
-            self.sends["failed"] += 1
-            self._sends.give_back(who.user_id, taken)
+            appended = await future
+        except asyncio.CancelledError:
+            self._not_sent(who.user_id, taken)
             raise
+        except Exception as error:
+            return self._outcome(who.user_id, taken, None, error)
+        return self._outcome(who.user_id, taken, appended, None)
+
+    def _outcome(self, user_id: str, taken: Taken, done: Appended | None, error: Exception | None) -> Sent:
+        """What the sender is told. Raises `error`, or what refuses the send."""
+        if done is None:
+            self._not_sent(user_id, taken)
+            raise error or unavailable()
         self.sends["refused" if done.refused is not None else "duplicate" if done.duplicate else "committed"] += 1
         if done.refused is not None or done.duplicate:
-            self._sends.give_back(who.user_id, taken)
+            self._sends.give_back(user_id, taken)
         if done.refused == "room.read_only":
             raise read_only()
         if done.refused == "message.reply_not_found":
@@ -223,6 +297,10 @@ class Messages:
         assert done.message is not None
         row = done.message
         return Sent(row.id, row.seq, row.changed_seq, timestamp(row.created_at), done.duplicate)
+
+    def _not_sent(self, user_id: str, taken: Taken) -> None:
+        self.sends["failed"] += 1
+        self._sends.give_back(user_id, taken)
 
     def _check_text(self, text: str) -> None:
         limit = self._settings.max_text_chars
@@ -237,35 +315,56 @@ class Messages:
 
     # -- group commit
 
-    def _append(self, new: NewMessage, span: Span | None = None) -> asyncio.Future[Appended]:
-        future: asyncio.Future[Appended] = asyncio.get_running_loop().create_future()
-        if span is not None:
-            self._spans[future] = span
-            future.add_done_callback(lambda done: self._spans.pop(future, None))
-        self._queue.append((new, future))
+    def _append(self, new: NewMessage, promise: Promise) -> None:
+        self._queue.append((new, promise))
         if not self._committing:
             self._committing = True
-            self._tasks.spawn(self._commit_all(), "group commit")
-        return future
+            asyncio.get_running_loop().call_soon(self._begin)
 
-    async def _commit_all(self) -> None:
-        try:
-            while self._queue:
-                batch, self._queue = self._queue[:MAX_BATCH], self._queue[MAX_BATCH:]
-                began = time.perf_counter()
-                await self._commit(batch)
-                self.on_batch(len(batch), time.perf_counter() - began)
-        finally:
-            self._committing = False
-
-    async def _commit(self, batch: list[Waiting]) -> None:
+    def _begin(self) -> None:
+        """Commit all that waits. Without a task when nothing has to be asked for, which is the common case."""
+        batch, self._queue = self._queue[:MAX_BATCH], self._queue[MAX_BATCH:]
+        began = time.perf_counter()
         stamps = self._stamps(batch)
-        asking = [one for one in batch if one[0].room_id not in stamps]
-        if stamps:
-            asking += await self._commit_known([one for one in batch if one[0].room_id in stamps], stamps)
-        if asking:
-            await self._commit_asking(asking)
-        await asyncio.sleep(0)  # behind those who are told: what is sent meanwhile is in the next batch
+        if self._direct.connected and not self._spans and all(new.room_id in stamps for new, _ in batch):
+            appended = messages.append_known([new for new, _ in batch], stamps)
+            self._direct.start(appended, partial(self._begun, batch, began))
+        else:
+            self._tasks.spawn(self._commit(self._commit_all(batch, stamps), len(batch), began), "group commit")
+
+    def _begun(
+        self,
+        batch: list[Waiting],
+        began: float,
+        found: list[Appended | None] | None,
+        error: Exception | None,
+    ) -> None:
+        if found is None or None in found:
+            self._tasks.spawn(self._commit(self._after_known(batch, found, error), len(batch), began), "group commit")
+            return
+        try:
+            self._settle([(promise, done) for (_, promise), done in zip(batch, found, strict=True) if done])
+        finally:
+            self._next(len(batch), began)
+
+    async def _commit(self, work: Coroutine[Any, Any, None], size: int, began: float) -> None:
+        try:
+            await work
+            await asyncio.sleep(0)  # behind those who are told: what is sent meanwhile is in the next batch
+        except asyncio.CancelledError:
+            self._committing = False
+            raise
+        except BaseException:
+            self._next(size, began)
+            raise
+        self._next(size, began)
+
+    def _next(self, size: int, began: float) -> None:
+        """One batch is done; what was sent meanwhile is the next."""
+        self.on_batch(size, time.perf_counter() - began)
+        self._committing = bool(self._queue)
+        if self._queue:
+            asyncio.get_running_loop().call_soon(self._begin)
 
     def _stamps(self, batch: list[Waiting]) -> dict[str, int]:
         """Of the rooms in which nothing has to be asked for; what is said in one of the others stays together."""
@@ -286,25 +385,45 @@ class Messages:
                 keys.add(key)
         return {room_id: stamp for room_id, stamp in stamps.items() if room_id not in asking} if asking else stamps
 
-    async def _commit_known(self, batch: list[Waiting], stamps: dict[str, int]) -> list[Waiting]:
-        """Returns those of which nothing was written, since their rooms have changed or they were sent before."""
-        began_ns = time.time_ns() if self._spans else 0
-        news = [new for new, _ in batch]
-        try:
-            found = await self._direct.run(messages.append_known(news, stamps))
-        except DatabaseUnavailable as error:
+    async def _commit_all(self, batch: list[Waiting], stamps: dict[str, int]) -> None:
+        known = [one for one in batch if one[0].room_id in stamps]
+        asking = [one for one in batch if one[0].room_id not in stamps]
+        if known:
+            began_ns = time.time_ns() if self._spans else 0
+            found, failed = None, None
+            try:
+                found = await self._direct.run(messages.append_known([new for new, _ in known], stamps))
+            except Exception as error:
+                failed = error
+            await self._after_known(known, found, failed, asking, began_ns)
+        elif asking:
+            await self._commit_asking(asking)
+
+    async def _after_known(
+        self,
+        batch: list[Waiting],
+        found: list[Appended | None] | None,
+        error: Exception | None,
+        asking: Sequence[Waiting] = (),
+        began_ns: int = 0,
+    ) -> None:
+        """Ask for those of which nothing was written, since their rooms have changed or they were sent before, and for the
+        others of their moment."""
+        left = batch
+        if isinstance(error, DatabaseUnavailable):
             for one in batch:
                 await self._commit_again(one, error)
-            return []
-        except Exception as error:
+            left = []
+        elif found is None:
             # The other way finds out which of them it was, or finds it sent by another pod meanwhile.
             log.info("asking for what was known", extra={"error": type(error).__name__})
-            return batch
-        left = [one for one, done in zip(batch, found, strict=True) if done is None]
-        for new, _ in left:
-            self._writers.forget(new.room_id)
-        self._settle([(future, done) for (_, future), done in zip(batch, found, strict=True) if done], None, began_ns)
-        return left
+        else:
+            left = [one for one, done in zip(batch, found, strict=True) if done is None]
+            for new, _ in left:
+                self._writers.forget(new.room_id)
+            self._settle([(one[1], done) for one, done in zip(batch, found, strict=True) if done], None, began_ns)
+        if left or asking:
+            await self._commit_asking([*asking, *left])
 
     async def _commit_asking(self, batch: list[Waiting]) -> None:
         began_ns = time.time_ns() if self._spans else 0
@@ -320,16 +439,21 @@ class Messages:
             return
         self._settle([(future, done) for (_, future), done in zip(batch, results, strict=True)], job, began_ns)
 
-    def _settle(self, settled: list[tuple[asyncio.Future[Appended], Appended]], job: Job | None, began_ns: int) -> None:
-        """Each sender goes on in the loop's next turn, and behind him all others are told: he has his answer first."""
-        loop = asyncio.get_running_loop()
-        for future, done in settled:
-            if self._spans and future in self._spans:
-                self._trace(self._spans[future], done, began_ns, len(settled))
-            if not future.done():
-                future.set_result(done)
-            loop.call_soon(self._tell, done)
-        self._answer([done for _, done in settled], job)
+    def _settle(self, settled: list[tuple[Promise, Appended]], job: Job | None = None, began_ns: int = 0) -> None:
+        """Each sender has his answer before anybody else is told: those who wait for a future in the loop's next turn."""
+        at_once = True
+        for promise, done in settled:
+            if self._spans and promise in self._spans:
+                self._trace(self._spans[promise], done, began_ns, len(settled))
+            if not promise.done():
+                promise.set_result(done)
+            at_once = at_once and type(promise) is AtOnce
+        appended = [done for _, done in settled]
+        if at_once:
+            self._tell(appended)
+        else:
+            asyncio.get_running_loop().call_soon(self._tell, appended)
+        self._answer(appended, job)
 
     def _trace(self, span: Span, done: Appended, began_ns: int, size: int) -> None:
         if self.tracing is not None and not done.duplicate:
@@ -369,7 +493,7 @@ class Messages:
 
     async def _commit_again(self, one: Waiting, error: Exception) -> None:
         """Once more after a lost connection: it may have been committed, and is found by its client id then."""
-        new, future = one
+        new, promise = one
         if isinstance(error, DatabaseUnavailable):
             try:
                 (done,), job = await self._write([new])
@@ -381,33 +505,39 @@ class Messages:
                         self._bus.nudge("jobs")
             except DatabaseUnavailable:
                 log.warning("send not committed", extra={"error": str(error)})
-                if not future.done():
-                    future.set_exception(unavailable())
+                if not promise.done():
+                    promise.set_exception(unavailable())
                 return
             except Exception as other:
                 error = other
             else:
-                if not future.done():
-                    future.set_result(done)
-                self._tell(done)
+                if not promise.done():
+                    promise.set_result(done)
+                self._tell([done])
                 self._answer([done], job)
                 return
         log.error("send failed", exc_info=error)
-        if not future.done():
-            future.set_exception(unavailable())
+        if not promise.done():
+            promise.set_exception(unavailable())
 
-    def _tell(self, done: Appended) -> None:
-        """Everybody who reads the room."""
-        if done.message is None or done.duplicate:
-            return
-        self.publish(done.message)
-        last = done.message
+    def _tell(self, appended: Iterable[Appended]) -> None:
+        """Everybody who reads the rooms."""
+        for done in appended:
+            if done.message is not None and not done.duplicate:
+                try:
+                    self._tell_one(done, done.message)
+                except Exception as error:  # the others' readers must not miss theirs; these find a hole
+                    log.error("telling", exc_info=error)
+
+    def _tell_one(self, done: Appended, message: MessageRow) -> None:
+        self.publish(message)
+        last = message
         if done.answer is not None:
             last = done.answer
             self.publish(done.answer)
         elif last.seq == 1:
             self._tasks.spawn(self._name_room(last.room_id, last.content), "name a room")
-        self._activities.note(last.room_id, last.seq, done.message.content)
+        self._activities.note(last.room_id, last.seq, message.content)
 
     def _answer(self, results: list[Appended], job: Job | None) -> None:
         """Begin with what these messages ask for, behind the news of them."""

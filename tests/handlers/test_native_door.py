@@ -8,7 +8,10 @@ import os
 import struct
 
 import aiohttp
+import psycopg2
 import pytest
+
+from tests.pods import Refused
 
 
 class Raw:
@@ -354,3 +357,76 @@ async def test_socketio_refuses_like_the_native_door(pods, transport):
             "Sec-WebSocket-Version": "13",
         }
     assert (await pod.call("GET", query, headers=headers))[0] == 403
+
+
+async def test_commands_behind_a_send_wait_for_their_turn(pods):
+    """A send that waits for Postgres makes no task; what the client says meanwhile is answered behind it."""
+    pod = await pods.start()
+    ann = await pod.person()
+    room = await ann.room(when="off")
+    raw = await Raw.open(pod, {"Authorization": f"Bearer {ann.token}"})
+    await raw.join(room)
+    for text in ("first", "second"):  # from then on it is known that she may write here
+        await ann.call("POST", f"/rooms/{room}/messages", {"text": text})
+    blocker = await asyncio.to_thread(psycopg2.connect, pod.services.settings.database_url.get_secret_value())
+    try:
+        with blocker.cursor() as cursor:
+            cursor.execute("select * from room_heads where room_id = %s for update", (room,))
+            commands = [
+                ("send", {"roomId": room, "text": "third"}),
+                ("ping", {}),
+                ("send", {"roomId": room, "text": " "}),
+                ("send", {"roomId": room, "text": "fourth"}),
+                ("send", {"roomId": "nowhere", "text": "x"}),
+                ("ping", {}),
+            ]
+            for number, (event, data) in enumerate(commands, 10):
+                raw.frame(json.dumps({"id": number, "event": event, "data": data}).encode())
+            raw.frame(b"no command")
+            await asyncio.sleep(0.2)
+            blocker.rollback()
+    finally:
+        blocker.close()
+    replies, texts = [], []
+    while len(replies) < len(commands) + 1:
+        said = await raw.json()
+        if "ok" in said:
+            replies.append((said["id"], said["ok"] or said["error"]["code"]))
+        elif said["event"] == "error":
+            replies.append((None, said["data"]["code"]))
+        elif said["event"] == "message":
+            texts.append(said["data"]["text"])
+    assert replies == [
+        (10, True), (11, True), (12, "message.invalid"), (13, True), (14, "room.not_found"), (15, True),
+        (None, "request.invalid"),
+    ]  # fmt: skip
+    while len(texts) < 4:
+        said = await raw.json()
+        if said.get("event") == "message":
+            texts.append(said["data"]["text"])
+    assert texts == ["first", "second", "third", "fourth"]
+
+
+async def test_a_fault_of_ours_in_a_send_is_an_internal_error_and_the_next_goes_on(pods, monkeypatch, caplog):
+    pod = await pods.start()
+    ann = await pod.person()
+    room = await ann.room(when="off")
+    door = await ann.native()
+    await door.join(room)
+    await door.send(room, "before")
+    messages = pod.services.messages
+    real, wrong = messages._outcome, iter([True])
+
+    def outcome(*given):
+        if next(wrong, False):
+            raise ZeroDivisionError("ours")
+        return real(*given)
+
+    monkeypatch.setattr(messages, "_outcome", outcome)
+    with pytest.raises(Refused) as refused:
+        await door.send(room, "told wrongly")
+    assert refused.value.code == "internal"
+    [line] = [record for record in caplog.records if record.getMessage() == "command failed"]
+    assert line.connection and line.reference in refused.value.error["message"]
+    assert (await door.send(room, "after"))["seq"] == 3
+    await door.wait(lambda d: [m["text"] for m in d.messages()] == ["before", "told wrongly", "after"])

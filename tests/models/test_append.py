@@ -12,7 +12,7 @@ from models.base import new_id
 from models.database import Database
 from models.direct import Direct
 from models.messages import NewMessage
-from services.messages import DEFAULT, who_answers
+from services.messages import DEFAULT, AtOnce, who_answers
 from tests.pods import Refused
 
 BOTS = [{}, {"when": "always", "name": "Bo"}, {"when": "off"}, {"when": "mention"}, {"when": "mention", "name": "Bo"}]
@@ -260,6 +260,14 @@ def change(chance, worlds):
     return work
 
 
+def append(service, new, doors):
+    """What becomes of it, told either to a future or at once, as doors do."""
+    future = asyncio.get_running_loop().create_future()
+    at_once = AtOnce(lambda done, error: future.set_exception(error) if error else future.set_result(done))
+    service._append(new, doors.choice([future, at_once]))
+    return future
+
+
 @pytest.mark.parametrize("seed", range(4))
 async def test_what_is_known_of_a_room_saves_asking_and_is_never_wrong(pods, database, direct, monkeypatch, seed):
     """Through the service, which goes by what it has seen, and by the way that asks for everything."""
@@ -271,6 +279,7 @@ async def test_what_is_known_of_a_room_saves_asking_and_is_never_wrong(pods, dat
         await database.run(world.make)
         for room, bot in silent.items():
             await database.run(rooms.change, world.rooms[room], None, bot)
+    doors = random.Random(0)
     written, stale = 0, 0
     append_known = messages.append_known
 
@@ -293,7 +302,7 @@ async def test_what_is_known_of_a_room_saves_asking_and_is_never_wrong(pods, dat
                 (room % 3, user, text, client_id if rarely else f"d{next(client_ids)}", reply if rarely else None)
             )
         expected = await asked.two_trips(asked.batch(drawn))
-        results = await asyncio.gather(*map(pod.services.messages._append, served.batch(drawn)))
+        results = await asyncio.gather(*(append(pod.services.messages, new, doors) for new in served.batch(drawn)))
         await asked.learn(expected)
         await served.learn(results)
         bare = [done._replace(bot="{}", room_name=None) for done in asked.plain(expected)]

@@ -186,3 +186,50 @@ async def test_closed_it_lets_nobody_wait(direct):
         await asked
     with pytest.raises(DatabaseUnavailable, match="closed"):
         await direct.run(ask("select 1"))
+
+
+async def test_steps_begun_without_a_task_end_in_one_call_which_may_begin_the_next(direct):
+    await backend(direct)
+    ends = asyncio.Queue()
+
+    def steps(divisor):
+        rows = yield "begin; select 6 / %s", (divisor,)
+        yield "commit", ()
+        if divisor == 3:
+            raise ValueError("ours")
+        return rows
+
+    def ended(result, error):
+        if ends.empty() and result == [(3,)]:
+            direct.start(steps(0), ended)
+        elif isinstance(error, psycopg2.errors.DivisionByZero):
+            direct.start(steps(3), ended)
+        ends.put_nowait((result, error))
+
+    direct.start(steps(2), ended)
+    with pytest.raises(RuntimeError, match="one thing"):
+        direct.start(steps(2), ended)
+    async with asyncio.timeout(5):
+        found = [await ends.get() for _ in range(3)]
+    assert found[0] == ([(3,)], None)
+    assert [type(error) for _, error in found[1:]] == [psycopg2.errors.DivisionByZero, ValueError]
+    assert not direct.busy and await direct.run(ask("select 1")) == [(1,)] and ends.empty()
+
+
+async def test_steps_begun_without_a_task_are_told_of_a_loss_once(database, direct):
+    with pytest.raises(RuntimeError, match="one thing"):
+        direct.start(ask("select 1"), lambda result, error: None)  # nobody has opened it
+    pid = await backend(direct)
+    ends = []
+    direct.start(ask("select pg_sleep(20)"), lambda *end: ends.append(end))
+    await running(database, pid, "%pg_sleep%")
+    await database.run_bare(lambda sql: sql.row("select pg_terminate_backend(%s)", pid))
+    await until(lambda: ends)
+    [(result, error)] = ends
+    assert result is None and isinstance(error, DatabaseUnavailable) and not direct.connected
+    assert await backend(direct) != pid and len(ends) == 1
+
+
+@pytest.mark.parametrize("size", [direct_module.SENT_AT_ONCE - 200, direct_module.SENT_AT_ONCE + 200])
+async def test_statements_around_the_size_that_is_sent_at_once_are_answered(direct, size):
+    assert await direct.run(ask("select length(%s)", "x" * size)) == [(size,)]
