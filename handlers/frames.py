@@ -1,18 +1,20 @@
-"""Reading WebSocket frames: everything that one `recv` brought, with one await.
+"""Reading WebSocket frames: everything that one `recv` brought, in the call in which the loop says that it is there.
 
 Tornado's own loop awaits the header, the length, the mask and the payload of each frame one after another, which is most
-of what a small command costs. The handshake, closing and control frames stay Tornado's.
+of what a small command costs. The handshake, closing and control frames stay Tornado's, and so does the reading whenever
+something must be waited for.
 """
 
 import asyncio
 from typing import Any, Protocol, cast
 
-from tornado.iostream import StreamClosedError
+from tornado.iostream import IOStream, StreamClosedError
 from tornado.util import _websocket_mask
 from tornado.websocket import WebSocketHandler, WebSocketProtocol, WebSocketProtocol13
 
 READ_BYTES = 65536
 YIELD_FRAMES = 32
+A_TURN = object()  # to wait for: the others' turn in the loop
 
 
 class FrameHandler(Protocol):
@@ -26,31 +28,80 @@ class FrameReader(WebSocketProtocol13):
     """RFC 6455 section 5, the receiving side of a server."""
 
     async def _receive_frame_loop(self) -> None:
-        buffer = bytearray()
-        handled = 0
+        stream = self.stream
+        self._rest = bytearray()  # what no frame has been made of yet
+        plain = type(stream) is IOStream
+        waiting: Any = None
         try:
             while not self.client_terminated:
-                buffer += await self.stream.read_bytes(READ_BYTES, partial=True)
-                start = 0
-                while not self.client_terminated:
-                    end, waiting = self._frame(buffer, start)
-                    if end == start:
-                        break
-                    start = end
-                    handled += 1
-                    if waiting is not None:
-                        await waiting
-                    if handled >= YIELD_FRAMES:
-                        # A client that floods must not keep the loop from the others.
-                        handled = 0
-                        await asyncio.sleep(0)
-                del buffer[:start]
+                if waiting is not None:
+                    # A client that floods must not keep the loop from the others.
+                    await (asyncio.sleep(0) if waiting is A_TURN else waiting)
+                    waiting = self._take(b"")
+                elif plain and not stream._read_buffer_size:
+                    waiting = await self._listen()
+                else:
+                    waiting = self._take(await stream.read_bytes(READ_BYTES, partial=True))
         except StreamClosedError:
             self._abort()
         finally:
+            vars(stream).pop("_handle_read", None)
             self.handler.on_ws_connection_close(self.close_code, self.close_reason)
 
-    def _frame(self, buffer: bytearray, start: int) -> tuple[int, Any]:
+    def _listen(self) -> "asyncio.Future[Any]":
+        """Handle frames as they come, with no task in between, until something must be waited for: that is the result.
+
+        Tornado's stream goes on watching the socket, and ends this future when it closes, as it would end a read of its own.
+        """
+        stream = self.stream
+        stream._check_closed()
+        listening = stream._start_read()
+        stream._handle_read = self._readable  # type: ignore[method-assign]
+        stream._add_io_state(stream.io_loop.READ)
+        return listening
+
+    def _readable(self) -> None:
+        stream = self.stream
+        try:
+            data = stream.socket.recv(READ_BYTES)
+        except (BlockingIOError, InterruptedError):
+            return
+        except OSError as error:
+            stream.close((type(error), error, error.__traceback__))
+            return
+        if not data:
+            stream.close()
+            return
+        waiting = self._take(data)
+        if waiting is not None or self.client_terminated:
+            vars(stream).pop("_handle_read", None)
+            listening, stream._read_future = stream._read_future, None
+            if listening is not None and not listening.done():
+                listening.set_result(waiting)
+
+    def _take(self, data: bytes) -> Any:
+        """Handle all frames that are there. Returns what must be waited for before going on, if anything."""
+        buffer: bytes | bytearray = data
+        if self._rest:
+            self._rest += data
+            buffer = self._rest
+        start = handled = 0
+        waiting = None
+        while waiting is None and not self.client_terminated:
+            end, waiting = self._frame(buffer, start)
+            if end == start:
+                break
+            start = end
+            handled += 1
+            if handled >= YIELD_FRAMES and waiting is None:
+                waiting = A_TURN
+        if buffer is self._rest:
+            del self._rest[:start]
+        elif start < len(buffer):
+            self._rest += buffer[start:]
+        return waiting
+
+    def _frame(self, buffer: bytes | bytearray, start: int) -> tuple[int, Any]:
         """Handle the frame that begins at `start`: (where it ends, what to wait for); `start` when it is not all there."""
         have = len(buffer) - start
         if have < 2:
