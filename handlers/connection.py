@@ -170,12 +170,13 @@ class Connection:
         """A command that needs no task, while nothing is before it; what comes meanwhile waits for its end as always."""
 
         def done(reply: Reply | None, error: Exception | None) -> None:
-            self._finish(request, reply, error)
-            self.alive_at = time.monotonic()
-            self._running = False
-            if self._queue:
-                self._running = True
-                self._services.tasks.spawn(self._run(), "connection")
+            try:
+                self._finish(request, reply, error)
+            finally:
+                self.alive_at = time.monotonic()
+                self._running = bool(self._queue)
+                if self._running:
+                    self._services.tasks.spawn(self._run(), "connection")
 
         if self.wire.unsent > self.limit // REPLY_ROOM:
             return False

@@ -191,7 +191,6 @@ class Messages:
         self.sends: Counter[str] = Counter()  # by result
         self._queue: list[Waiting] = []
         self._committing = False
-        self._ended = 0.0
         self._direct = Direct(db, {**messages.PREPARED, **generations.PREPARED})
         self._writers = Writers()
         # The worker beside, if there is one: it may claim a lone answer in the commit of its question.
@@ -320,10 +319,7 @@ class Messages:
         self._queue.append((new, promise))
         if not self._committing:
             self._committing = True
-            if time.perf_counter() - self._ended > 0.0:
-                self._begin()
-            else:
-                asyncio.get_running_loop().call_soon(self._begin)
+            self._begin()
 
     def _begin(self) -> None:
         """Commit all that waits. Without a task when nothing has to be asked for, which is the common case."""
@@ -365,8 +361,7 @@ class Messages:
 
     def _next(self, size: int, began: float) -> None:
         """One batch is done; what was sent meanwhile is the next."""
-        self._ended = time.perf_counter()
-        self.on_batch(size, self._ended - began)
+        self.on_batch(size, time.perf_counter() - began)
         self._committing = bool(self._queue)
         if self._queue:
             asyncio.get_running_loop().call_soon(self._begin)

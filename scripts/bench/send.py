@@ -17,6 +17,7 @@ from bench.processes import SECRET, Helper, Postgres, Server, cpu_s, pod, reside
 CONNECTIONS, ROOMS, USERS = 1000, 50, 20
 QUICKLY = 500, 25, 5
 RATES = (100, 200, 500, 1000, 1500)
+LEAST_SENDS = 800  # a run beside the rival: CPU is counted in hundredths of a second
 REST_S, REST_SHARE, REST_MOST_S = 2.0, 0.03, 60.0  # at rest: for so long less than this share of a core
 SATURATION = 4000  # more than a pod of one core takes beside a driver on the other
 NAMES = {"native": "native", "socketio": "Socket.IO", "maru-ws": "native", "maru-sio": "Socket.IO", "nest": "rival"}
@@ -99,7 +100,8 @@ def _beside(postgres: Postgres, rival: Rival, rates: tuple[int, ...], seconds: f
             for rate in rates:
                 for name in names[turn % 3 :] + names[: turn % 3]:
                     _rest([pid for _, pid in servers.values()])
-                    runs[name, rate].append(_one(postgres, rival.load, name, *servers[name], rate, seconds))
+                    lasting = max(seconds, LEAST_SENDS / rate)
+                    runs[name, rate].append(_one(postgres, rival.load, name, *servers[name], rate, lasting))
     return runs
 
 
