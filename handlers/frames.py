@@ -27,6 +27,8 @@ class FrameHandler(Protocol):
 class FrameReader(WebSocketProtocol13):
     """RFC 6455 section 5, the receiving side of a server."""
 
+    __slots__ = ("_rest",)  # one more in its dictionary, and no two connections would share the keys of theirs
+
     async def _receive_frame_loop(self) -> None:
         stream = self.stream
         self._rest = bytearray()  # what no frame has been made of yet
