@@ -190,6 +190,11 @@ class Connection:
         self._running = False
         return False
 
+    @property
+    def has_room(self) -> bool:
+        """One more command does not fill the queue."""
+        return self._queue is None or len(self._queue) < QUEUE_MOST - 1
+
     async def ready(self) -> None:
         """Returns once the queue has room."""
         while not self.closed and self._queue is not None and len(self._queue) >= QUEUE_MOST:

@@ -26,6 +26,8 @@ log = logging.getLogger(__name__)
 _library_log = logging.getLogger("socketio.server")
 _library_log.setLevel(logging.WARNING)
 
+EVENT_MARK = str(packets.EVENT)
+
 
 class Event:
     """One event from a client. It is to be answered once with `reply` when `ack_id` is not None.
@@ -56,6 +58,7 @@ class SocketIOServer(socketio.AsyncServer):  # type: ignore[misc]
     """namespaces: those that exist; CONNECT to another one is refused.
     on_event: gets every event of every namespace, in each client's order, and answers it. Without one, the handlers
         given to `on` are called as python-socketio does, and what they return is the acknowledgement.
+    on_event_at_once: asked first, of an event with nothing before it: handled without waiting? False: nothing was done.
     on_joined: called with (session, namespace, sid) as soon as the CONNECT reply is sent, so before anything that
         comes later: the place to begin writing to the session, and to set its `on_close`. Not called for a session
         that has closed meanwhile.
@@ -72,6 +75,7 @@ class SocketIOServer(socketio.AsyncServer):  # type: ignore[misc]
         *,
         namespaces: Iterable[str] = ("/",),
         on_event: Callable[[Event], Awaitable[None]] | None = None,
+        on_event_at_once: Callable[[Event], bool] | None = None,
         on_joined: Callable[[Session, str, str], None] | None = None,
         connect_limit: float = 10.0,
         refused_limit: float = 1.0,
@@ -86,6 +90,9 @@ class SocketIOServer(socketio.AsyncServer):  # type: ignore[misc]
             **engine,
         )
         self._on_event = on_event or self._call_handler
+        if on_event_at_once is not None:
+            self._on_event_at_once = on_event_at_once
+            self.eio.at_once = self._at_once
         self._on_joined = on_joined
         self._connect_limit = connect_limit
         self._refused_limit = refused_limit
@@ -163,6 +170,19 @@ class SocketIOServer(socketio.AsyncServer):  # type: ignore[misc]
             await self.manager.trigger_callback(sid, packet.id, packet.data)
         else:
             await self._on_event(Event(self, client.session, sid, packet, client.size))
+
+    def _at_once(self, session: Session, data: str | bytes) -> bool:
+        """An event without attachments. Raises like `_handle_eio_message`."""
+        client = self._clients.get(session.sid)
+        if client is None or client.partial is not None or not isinstance(data, str) or data[:1] != EVENT_MARK:
+            return False
+        packet = self._receive(client, data)
+        if packet is None:
+            return True
+        sid = client.sids.get(packet.namespace)
+        if sid is None:
+            raise PacketError("a packet for a namespace that was not joined")
+        return self._on_event_at_once(Event(self, session, sid, packet, client.size))
 
     async def _handle_eio_disconnect(self, eio_sid: str, reason: str) -> None:
         client = self._clients.pop(eio_sid)

@@ -83,6 +83,7 @@ class SocketIODoor:
         settings = services.settings
         self.server = SocketIOServer(
             on_event=self._event,
+            on_event_at_once=self._event_at_once,
             on_joined=self._joined,
             ping_interval=settings.ping_interval_s,
             ping_timeout=settings.ping_timeout_s,
@@ -127,19 +128,24 @@ class SocketIODoor:
         held.close()
 
     async def _event(self, event: SocketEvent) -> None:
+        if not self._take(event):
+            await event.session.data.ready()
+
+    def _event_at_once(self, event: SocketEvent) -> bool:
+        return bool(event.session.data.has_room and self._take(event))
+
+    def _take(self, event: SocketEvent) -> bool:
+        """False: taken, and the queue is full."""
         connection: Connection = event.session.data
         limit = self._services.settings.max_frame_bytes
         if limit and event.size > limit:
             error = Invalid("request.too_large", f"A frame has at most {limit:,} bytes.")
             # As an event, not an answer: natively such a frame is not even read.
-            taken = connection.bad_frame(error, None, event.name)
-        elif len(event.args) > 1:
+            return connection.bad_frame(error, None, event.name)
+        if len(event.args) > 1:
             fault = Invalid("request.invalid", "A command has one argument, an object.")
-            taken = connection.submit(Request(event.ack_id, event.name, None, fault))
-        else:
-            taken = self._command(connection, event, event.args[0] if event.args else {})
-        if not taken:
-            await connection.ready()
+            return connection.submit(Request(event.ack_id, event.name, None, fault))
+        return self._command(connection, event, event.args[0] if event.args else {})
 
     def _command(self, connection: Connection, event: SocketEvent, data: Any) -> bool:
         try:

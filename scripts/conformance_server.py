@@ -38,13 +38,18 @@ def engine_app(**options: Any) -> Application:
 
 
 def socket_app(**options: Any) -> Application:
-    async def on_event(event: Event) -> None:
+    def at_once(event: Event) -> bool:
         if event.name == "message":
             sio.emit_to(event.session, "message-back", *event.args, namespace=event.namespace)
         elif event.name == "message-with-ack":
             event.reply(*event.args)
+        return True
 
-    sio = SocketIOServer(namespaces=("/", "/custom"), on_event=on_event, **(HEARTBEAT | options))
+    async def on_event(event: Event) -> None:  # with attachments, or behind another
+        at_once(event)
+
+    how = HEARTBEAT | options
+    sio = SocketIOServer(namespaces=("/", "/custom"), on_event=on_event, on_event_at_once=at_once, **how)
     for namespace in ("/", "/custom"):
         sio.on("connect", _greeter(sio, namespace), namespace=namespace)
     return Application([(r"/socket\.io/", EngineHandler, {"engine": sio.eio})])

@@ -2,7 +2,8 @@
 
 A command may wait on Postgres for seconds. Were it awaited where the socket is read, the client's PONGs would wait
 behind it and the heartbeat would kill a healthy connection. So reading only enqueues, and a task does the work; it
-lives while there is work, so ten thousand idle clients have none.
+lives while there is work, so ten thousand idle clients have none. What need not be waited for, and finds nothing before it,
+is handled where it is read.
 """
 
 import asyncio
@@ -20,12 +21,19 @@ Spawn = Callable[[Coroutine[Any, Any, None]], "asyncio.Task[None]"]
 class Inbox:
     """handle: awaited for each message; must not raise.
     spawn: starts the task that does so, and owns it.
+    at_once: handles a message if that takes no waiting; False: nothing was done. Must not raise.
     """
 
-    __slots__ = ("_bytes", "_handle", "_last", "_messages", "_room", "_spawn", "_task")
+    __slots__ = ("_at_once", "_bytes", "_handle", "_last", "_messages", "_room", "_spawn", "_task")
 
-    def __init__(self, handle: Callable[[str | bytes], Awaitable[None]], spawn: Spawn) -> None:
+    def __init__(
+        self,
+        handle: Callable[[str | bytes], Awaitable[None]],
+        spawn: Spawn,
+        at_once: Callable[[str | bytes], bool] = lambda message: False,
+    ) -> None:
         self._handle = handle
+        self._at_once = at_once
         self._spawn = spawn
         self._messages: deque[str | bytes] | None = None  # an empty deque weighs 760 bytes, too many for the idle
         self._bytes = 0
@@ -35,6 +43,8 @@ class Inbox:
 
     def put(self, message: str | bytes) -> None:
         """Never refuses: who puts looks at `full` afterwards, and waits for `room`."""
+        if self._task is None and not self._messages and self._at_once(message):
+            return
         if self._messages is None:
             self._messages = deque()
         self._messages.append(message)

@@ -57,6 +57,8 @@ class EngineServer:
         self.spawn = spawn or self._spawn
         self.sessions: dict[str, Session] = {}
         self._handlers: dict[str, Handler] = {}
+        # Asked before `message`, of what finds nothing before it: handled without waiting? May raise like `message`.
+        self.at_once: Callable[[Session, str | bytes], bool] = lambda session, data: False
         self._tasks: set[asyncio.Task[Any]] = set()
 
     def on(self, event: str, handler: Handler) -> None:

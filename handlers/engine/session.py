@@ -79,7 +79,7 @@ class Session:
         self.store: dict[str, Any] | None = None  # python-socketio's get_session/save_session
         self.on_close: Callable[[str], None] | None = None
         self.open = True
-        self._inbox = Inbox(self._handle, engine.spawn)
+        self._inbox = Inbox(self._handle, engine.spawn, self._handle_at_once)
         self._transport: Transport = Polling(self._forget)
         self._upgrade: Upgrade | None = None
         # Absolute times: a late timer must not move what comes after it.
@@ -299,10 +299,21 @@ class Session:
     async def _handle(self, message: str | bytes) -> None:
         try:
             await self._engine.message(self, message)
-        except PacketError as error:
+        except Exception as error:
+            self._failed(error)
+
+    def _handle_at_once(self, message: str | bytes) -> bool:
+        try:
+            return self._engine.at_once(self, message)
+        except Exception as error:
+            self._failed(error)
+            return True
+
+    def _failed(self, error: Exception) -> None:
+        if isinstance(error, PacketError):
             self._garbage(error)
-        except Exception:
-            log.exception("engine.io message handler failed")
+        else:
+            log.error("engine.io message handler failed", exc_info=error)
             self.close(1011)
 
     def _stop(self, reason: str) -> bool:

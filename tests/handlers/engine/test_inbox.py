@@ -78,3 +78,32 @@ async def test_a_full_inbox_tells_when_there_is_room(io_loop) -> None:
 
 async def test_room_is_there_at_once_when_the_inbox_is_not_full(io_loop) -> None:
     assert Work().inbox.room().done()
+
+
+async def test_what_needs_no_waiting_is_handled_where_it_is_read_but_never_before_what_waits(io_loop) -> None:
+    work = Work()
+    seen: list[str | bytes] = []
+
+    def at_once(message: str | bytes) -> bool:
+        seen.append(message)
+        if message == "slow":
+            return False
+        work.done.append(message)
+        return True
+
+    work.inbox = Inbox(work.handle, asyncio.ensure_future, at_once)
+    work.inbox.put("a")
+    assert work.done == ["a"]
+    for message in ("slow", "b", "c"):
+        work.inbox.put(message)
+    await asyncio.sleep(0)
+    assert work.done == ["a"] and seen == ["a", "slow"]
+    work.gate.set()
+    work.inbox.put("d")
+    while len(work.done) < 5:
+        await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    work.inbox.put("e")
+    assert work.done == ["a", "slow", "b", "c", "d", "e"] and seen == ["a", "slow", "e"]
+    work.inbox.finish(work.last, drop=False)
+    assert await work.ended == work.done
