@@ -116,6 +116,8 @@ class SocketIODoor:
             raise Refused("unavailable", {"code": unavailable().code}) from None
         session.data = (identity, held)
         session.on_close = lambda reason: held.close()
+        if not session.open:  # it went meanwhile, and its end was told to nobody
+            held.close()
 
     def _joined(self, session: Session, namespace: str, sid: str) -> None:
         identity: Identity
@@ -128,7 +130,8 @@ class SocketIODoor:
         held.close()
 
     async def _event(self, event: SocketEvent) -> None:
-        if not self._take(event):
+        # Whoever went while he was asked for never had a connection.
+        if isinstance(event.session.data, Connection) and not self._take(event):
             await event.session.data.ready()
 
     def _event_at_once(self, event: SocketEvent) -> bool:

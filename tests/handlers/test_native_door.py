@@ -21,13 +21,13 @@ class Raw:
         self.reader, self.writer = reader, writer
 
     @classmethod
-    async def open(cls, pod, headers, limit=None):
+    async def open(cls, pod, headers, path="/ws"):
         reader, writer = await asyncio.open_connection("127.0.0.1", pod.port, limit=1 << 22)
         key = base64.b64encode(os.urandom(16)).decode()
         lines = {"Host": f"127.0.0.1:{pod.port}", "Upgrade": "websocket", "Connection": "Upgrade", "Sec-WebSocket-Key": key,
                  "Sec-WebSocket-Version": "13", **headers}  # fmt: skip
         head = "".join(f"{name}: {value}\r\n" for name, value in lines.items())
-        writer.write(f"GET /ws HTTP/1.1\r\n{head}\r\n".encode())
+        writer.write(f"GET {path} HTTP/1.1\r\n{head}\r\n".encode())
         answer = (await reader.readuntil(b"\r\n\r\n")).decode()
         raw = cls(reader, writer)
         raw.status = int(answer.split()[1])
