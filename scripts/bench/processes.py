@@ -7,9 +7,11 @@ import contextlib
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -184,6 +186,17 @@ class Postgres:
 
     def version(self) -> str:
         return str(self._one("show server_version"))
+
+    def commits_take(self, ms: float) -> None:
+        """Let each flush of a commit wait so long, in place of a disk that does; 0: no longer than this disk needs."""
+        settings = Path(f"/proc/{self._pid}/cwd/postgresql.auto.conf")
+        settings.write_text(f"commit_delay = {round(1000 * ms)}\ncommit_siblings = 0\n" if ms else "")
+        os.kill(self._pid, signal.SIGHUP)
+        until = time.monotonic() + 10
+        while int(self._one("show commit_delay")) != round(1000 * ms):
+            if time.monotonic() > until:
+                raise RuntimeError("Postgres does not take the delay of a commit")
+            time.sleep(0.05)
 
     def _one(self, statement: str) -> Any:
         with self._connection.cursor() as cursor:
