@@ -124,3 +124,16 @@ def test_the_migration_gives_way_to_who_holds_one_table_and_wants_the_other(conn
         cursor.execute("select mode from pg_locks where pid = pg_backend_pid() and relation = 'rooms'::regclass")
         assert ("AccessExclusiveLock",) in cursor.fetchall()
     migrator.rollback()
+
+
+def test_the_migration_gives_up_on_tables_that_are_read_all_the_time_and_holds_nobody_up(connect, room):
+    reader, migrator, another = connect(), connect(), connect()
+    with reader.cursor() as cursor:
+        cursor.execute("select from messages")
+    assert f"1..{parents.TRIES} loop" in parents.LOCK
+    with migrator.cursor() as cursor, pytest.raises(psycopg2.errors.LockNotAvailable, match="try again later"):
+        cursor.execute(parents.LOCK.replace(f"1..{parents.TRIES} loop", "1..3 loop"))
+    with another.cursor() as cursor:
+        cursor.execute("set lock_timeout = '1s'")
+        cursor.execute("select from messages")
+    migrator.rollback()
