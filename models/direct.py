@@ -162,8 +162,8 @@ class Direct:
         asked = self._asked_at is not None
         try:
             state = self._connection.poll()
-        except psycopg2.Error as error:
-            if not asked or isinstance(error, LOST):
+        except Exception as error:
+            if not asked or isinstance(error, LOST) or not isinstance(error, psycopg2.Error):
                 self._lose(error)
             else:
                 self._asked_at = None
@@ -181,7 +181,15 @@ class Direct:
             if self._failed is not None:
                 self._end(None, self._failed)
             else:
-                self._go_on_with(self._cursor.fetchall() if self._cursor.description else [])
+                self._go_on_with_rows()
+
+    def _go_on_with_rows(self) -> None:
+        try:
+            rows = self._cursor.fetchall() if self._cursor.description else []
+        except Exception as error:  # what Python can't make values of
+            self._fail(error)
+        else:
+            self._go_on_with(rows)
 
     def _fail(self, error: Exception) -> None:
         """The steps have failed, or Postgres at one of them."""

@@ -233,3 +233,11 @@ async def test_steps_begun_without_a_task_are_told_of_a_loss_once(database, dire
 @pytest.mark.parametrize("size", [direct_module.SENT_AT_ONCE - 200, direct_module.SENT_AT_ONCE + 200])
 async def test_statements_around_the_size_that_is_sent_at_once_are_answered(direct, size):
     assert await direct.run(ask("select length(%s)", "x" * size)) == [(size,)]
+
+
+async def test_rows_that_python_can_not_hold_are_an_error_and_the_next_question_is_answered(direct):
+    for statement in ("select '20000-01-01'::timestamptz", "begin; select '20000-01-01'::timestamptz"):
+        with pytest.raises(ValueError):
+            await direct.run(ask(statement))
+        assert not direct.busy
+        assert await direct.run(ask("execute twice(21)")) == [(42,)]
