@@ -62,6 +62,7 @@ class SocketIOServer(socketio.AsyncServer):  # type: ignore[misc]
     on_joined: called with (session, namespace, sid) as soon as the CONNECT reply is sent, so before anything that
         comes later: the place to begin writing to the session, and to set its `on_close`. Not called for a session
         that has closed meanwhile.
+    on_left: called with the same when the client leaves the namespace, or its session has ended.
     connect_limit: seconds in which a session must have joined a namespace.
     refused_limit: seconds that a refused client without a namespace is given to leave by itself, or to try again.
     engine: the options of EngineServer.
@@ -77,6 +78,7 @@ class SocketIOServer(socketio.AsyncServer):  # type: ignore[misc]
         on_event: Callable[[Event], Awaitable[None]] | None = None,
         on_event_at_once: Callable[[Event], bool] | None = None,
         on_joined: Callable[[Session, str, str], None] | None = None,
+        on_left: Callable[[Session, str, str], None] | None = None,
         connect_limit: float = 10.0,
         refused_limit: float = 1.0,
         **engine: Any,
@@ -94,6 +96,7 @@ class SocketIOServer(socketio.AsyncServer):  # type: ignore[misc]
             self._on_event_at_once = on_event_at_once
             self.eio.at_once = self._at_once
         self._on_joined = on_joined
+        self._on_left = on_left
         self._connect_limit = connect_limit
         self._refused_limit = refused_limit
         self._clients: dict[str, Client] = {}
@@ -277,6 +280,8 @@ class SocketIOServer(socketio.AsyncServer):  # type: ignore[misc]
     async def _leave(self, client: Client, namespace: str, reason: str) -> None:
         sid = client.sids.pop(namespace)
         client.partial = None
+        if self._on_left is not None:
+            self._on_left(client.session, namespace, sid)
         self.manager.pre_disconnect(sid, namespace)
         try:
             await self._trigger_event("disconnect", namespace, sid, reason)

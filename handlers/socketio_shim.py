@@ -85,6 +85,7 @@ class SocketIODoor:
             on_event=self._event,
             on_event_at_once=self._event_at_once,
             on_joined=self._joined,
+            on_left=self._left,
             ping_interval=settings.ping_interval_s,
             ping_timeout=settings.ping_timeout_s,
             max_payload=4 * settings.max_frame_bytes if settings.max_frame_bytes else 1 << 30,
@@ -128,6 +129,11 @@ class SocketIODoor:
         session.on_close = lambda reason: connection.close()
         self._services.sockets.add(connection)
         held.close()
+
+    def _left(self, session: Session, namespace: str, sid: str) -> None:
+        """By a DISCONNECT, after which the session may join anew."""
+        if isinstance(session.data, Connection):
+            session.data.close()
 
     async def _event(self, event: SocketEvent) -> None:
         # Whoever went while he was asked for never had a connection.

@@ -24,3 +24,36 @@ async def test_who_goes_while_he_is_asked_for_leaves_no_error_and_holds_no_place
         door = await pod.socketio(mina.token)
     await door.ask("ping", {})
     assert not [record for record in caplog.records if record.levelname == "ERROR"]
+
+
+async def test_who_leaves_the_namespace_and_joins_anew_has_one_connection(pods) -> None:
+    pod = await pods.start(max_connections_per_user=2)
+    mina = await pod.person()
+    room = await mina.room()
+    connect = ("40" + json.dumps({"token": mina.token})).encode()
+    raw = await Raw.open(pod, {}, PATH)
+
+    async def until(mark: bytes) -> bytes:
+        while True:
+            _, payload = await asyncio.wait_for(raw.read(), 10)
+            if payload.startswith(mark):
+                return payload
+
+    for turn in range(4):
+        raw.frame(connect)
+        await until(b"40{")
+        raw.frame(("421" + json.dumps(["join", {"roomId": room}])).encode())
+        assert json.loads((await until(b"431"))[3:])[0]["ok"]
+        assert len(pod.services.sockets._all) == 1, turn
+        raw.frame(b"41")
+    raw.frame(connect)
+    await until(b"40{")
+    assert len(pod.services.sockets._all) == 1
+    door = await mina.native()
+    await door.join(room)
+    await door.send(room, "안녕")
+    raw.frame(b"422" + json.dumps(["ping", {}]).encode())
+    seen = []
+    while not seen or not seen[-1].startswith(b"432"):
+        seen.append((await asyncio.wait_for(raw.read(), 10))[1])
+    assert not [one for one in seen if one.startswith(b'42["message"')]  # it has not joined the room again
