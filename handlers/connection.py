@@ -1,7 +1,7 @@
 """One client's connection, whatever its door: who it is, what it has asked for, what it is told.
 
 Knows commands and events; knows nothing of frames or packets, which are its Wire's. Commands are done one after another,
-in the order sent, by a runner that exists only while there is work.
+in the order sent: a lone send by callbacks, everything else by a runner that exists only while there is work.
 """
 
 import logging
@@ -78,7 +78,7 @@ class Dispatch(Protocol):
     ) -> Coroutine[Any, Any, Reply | None]: ...
 
     def start(self, connection: "Connection", command: Command, done: Done, /) -> bool:
-        """Do it without a task, if that can be. Raises what is known at once."""
+        """Do it without a task, if that can be. A ChatError is what `__call__` would raise: nothing was done."""
 
 
 class Connection:
@@ -156,7 +156,8 @@ class Connection:
         """Take a command. False: the queue is full, so wait (`ready`) before taking the next."""
         if self.closed:
             return True
-        if not self._running and request.command is not None and self._start(request, request.command):
+        alone = not self._running and not self._queue
+        if alone and request.command is not None and self._start(request, request.command):
             return True
         if self._queue is None:
             self._queue = deque()
@@ -184,6 +185,8 @@ class Connection:
         try:
             if self._dispatch.start(self, command, done):
                 return True
+        except ChatError:  # nothing was done; a flood of such ones must fill the queue like any other
+            pass
         except Exception as error:
             done(None, error)
             return True
@@ -206,9 +209,14 @@ class Connection:
             while self._queue and not self.closed:
                 if self.wire.unsent > self.limit // REPLY_ROOM:
                     await self.wire.drained(self.limit // REPLY_ROOM)
+                    if self.wire.unsent > self.limit // REPLY_ROOM:
+                        await self._services.sockets.breathe()  # whatever the wire says, nobody waits for this one
                     continue
                 request = self._queue.popleft()
-                await self._do(request)
+                try:
+                    await self._do(request)
+                except Exception as wrong:  # an answer that can't be written; the next command has its turn
+                    log.error("answering a command", extra={"command": request.event}, exc_info=wrong)
                 self.alive_at = time.monotonic()
         finally:
             self._running = False

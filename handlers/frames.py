@@ -17,6 +17,15 @@ YIELD_FRAMES = 32
 A_TURN = object()  # to wait for: the others' turn in the loop
 
 
+def is_utf8(data: bytes) -> bool:
+    if not data.isascii():
+        try:
+            data.decode()
+        except UnicodeDecodeError:
+            return False
+    return True
+
+
 class FrameHandler(Protocol):
     """What a WebSocket handler offers for `FrameReader`. An awaitable holds back further reading."""
 
@@ -137,6 +146,10 @@ class FrameReader(WebSocketProtocol13):
             return start, None
         data = _websocket_mask(bytes(buffer[at : at + 4]), bytes(buffer[at + 4 : end]))
         if control:
+            if opcode == 8 and not is_utf8(data[2:]):  # the reason; Tornado's would raise
+                self.close(1007, "invalid UTF-8")
+                self._abort()
+                return start, None
             return end, self._handle_message(opcode, data)
         if (opcode == 0) != (fragments is not None) or opcode > 2:
             self.close(1002, "protocol error")
@@ -159,13 +172,10 @@ class FrameReader(WebSocketProtocol13):
         handler = cast(FrameHandler, self.handler)
         if opcode == 2:
             return self._run_callback(handler.on_binary, data)
-        if not data.isascii():
-            try:
-                data.decode()
-            except UnicodeDecodeError:
-                self.close(1007, "invalid UTF-8")
-                self._abort()
-                return None
+        if not is_utf8(data):
+            self.close(1007, "invalid UTF-8")
+            self._abort()
+            return None
         return self._run_callback(handler.on_text, data)
 
 

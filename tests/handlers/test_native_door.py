@@ -11,6 +11,8 @@ import aiohttp
 import psycopg2
 import pytest
 
+from handlers.connection import QUEUE_MOST, Request
+from handlers.protocol import Send
 from tests.pods import Refused
 
 
@@ -180,6 +182,7 @@ async def test_many_frames_in_one_packet_and_one_frame_in_many(pods):
     [
         (b"\xff\xfe{}", {}, 1007),
         (b'{"event":"ping","data":{"x":"\xed\xa0\x80"}}', {}, 1007),
+        (b"\x03\xe8\xff", {"opcode": 8}, 1007),
         (b"x", {"masked": False}, 1002),
         (b"x", {"rsv": 4}, 1002),
         (b"x", {"opcode": 3}, 1002),
@@ -430,3 +433,18 @@ async def test_a_fault_of_ours_in_a_send_is_an_internal_error_and_the_next_goes_
     assert line.connection and line.reference in refused.value.error["message"]
     assert (await door.send(room, "after"))["seq"] == 3
     await door.wait(lambda d: [m["text"] for m in d.messages()] == ["before", "told wrongly", "after"])
+
+
+async def test_a_flood_of_refused_sends_fills_the_queue_like_any_other(pods):
+    pod = await pods.start()
+    ann = await pod.person()
+    door = await ann.native()
+    await door.ask("ping", {})
+    (connection,) = pod.services.sockets._all
+    refused = Request(None, "send", Send(room_id="nowhere", text="x"))
+    taken = 1
+    while connection.submit(refused):
+        taken += 1
+        assert taken <= QUEUE_MOST
+    await asyncio.wait_for(connection.ready(), 5)
+    assert connection.has_room
