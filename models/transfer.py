@@ -52,6 +52,8 @@ KINDS = (
     ),
 )  # fmt: skip
 BY_NAME = {kind.name: kind for kind in KINDS}
+ROLES = ("user", "bot", "system")
+STATUSES = ("complete", "stopped", "failed")
 PEOPLE = ("user_id", "created_by", "asked_by", "stopped_by")
 
 
@@ -105,6 +107,7 @@ class Import:
         self._sql = sql
         self._begun = False
         self._people: dict[str, str] = {}  # id in the file -> id here
+        self._rooms: set[str] = set()
         self._skipped: set[str] = set()
         self._messages: set[str] = set()
         self.added: dict[str, int] = {kind.name: 0 for kind in KINDS}
@@ -121,7 +124,11 @@ class Import:
         kind = BY_NAME.get(name)
         if kind is None or not isinstance(row, dict) or set(row) != set(kind.columns):
             raise Unreadable("not a row that an export has")
-        if getattr(self, f"_take_{name}", self._take_other)(kind, row):
+        try:
+            taken = getattr(self, f"_take_{name}", self._take_other)(kind, row)
+        except TypeError:  # a list where an id is due
+            raise Unreadable("not a row that an export has") from None
+        if taken:
             self.added[name] += 1
         else:
             self.left += 1
@@ -146,12 +153,20 @@ class Import:
         if self._sql.row("select from rooms where id::text = %s", row["id"]) is not None:
             self._skipped.add(row["id"])
             return False
+        self._rooms.add(row["id"])
         self._insert(kind, row)
         return True
 
     def _take_message(self, kind: Kind, row: dict[str, Any]) -> bool:
+        """Nothing in Postgres holds a message to its room, its user and the words there are (migration 0011)."""
         if row["room_id"] in self._skipped:
             return False
+        if row["room_id"] not in self._rooms:
+            raise Unreadable("a message of a room that is not in the file")
+        if row["user_id"] is not None and row["user_id"] not in self._people:
+            raise Unreadable("a message of a user who is not in the file")
+        if row["role"] not in ROLES or row["status"] not in STATUSES:
+            raise Unreadable("a message has no such role or status")
         self._messages.add(row["id"])
         self._insert(kind, row)
         return True

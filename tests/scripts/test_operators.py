@@ -9,6 +9,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 
@@ -198,6 +199,11 @@ async def test_one_room_goes_to_people_who_are_there_already(pods, script, other
     assert (await script.beside("export", "--all", "-o", tmp_path / "no" / "folder"))[0] == 1
 
 
+def changed(lines, at, **columns):
+    """With other values in the message that is line `at`, from 0."""
+    return [*lines[:at], json.dumps({"message": json.loads(lines[at])["message"] | columns}), *lines[at + 1 :]]
+
+
 async def test_a_bad_file_is_named_by_its_line_and_nothing_of_it_is_kept(pods, script, other):
     pod = await pods.start(sends_per_10s=0)
     await talk(pod)
@@ -206,6 +212,7 @@ async def test_a_bad_file_is_named_by_its_line_and_nothing_of_it_is_kept(pods, s
     await asyncio.to_thread(database.migrate)
     kings = [one.replace('"role":"owner"', '"role":"king"') for one in good]
     king = next(n for n, (a, b) in enumerate(zip(good, kings, strict=True), 1) if a != b)
+    said = next(n for n, line in enumerate(good) if line.startswith('{"message"'))
     last = len(good)
     for bad, start in (
         ([], "The file is empty."),
@@ -216,6 +223,11 @@ async def test_a_bad_file_is_named_by_its_line_and_nothing_of_it_is_kept(pods, s
         ([*good[:-1], good[-1].replace('"content":', '"contents":')], f"line {last}: not a row"),
         ([*good, good[-1]], f"line {last + 1}: duplicate key"),
         (kings, f"line {king}: "),
+        (changed(good, said, role="robot"), f"line {said + 1}: a message has no such role or status"),
+        (changed(good, said, status="queued"), f"line {said + 1}: a message has no such role or status"),
+        (changed(good, said, room_id=str(uuid4())), f"line {said + 1}: a message of a room"),
+        (changed(good, said, user_id=["x"]), f"line {said + 1}: not a row"),
+        (changed(good, said, user_id=str(uuid4())), f"line {said + 1}: a message of a user"),
     ):
         code, _, wrong = await other.beside("import", "-", stdin="".join(f"{one}\n" for one in bad))
         assert code == 1 and len(wrong.splitlines()) == 1 and wrong.startswith(start), wrong
