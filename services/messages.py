@@ -191,6 +191,7 @@ class Messages:
         self.sends: Counter[str] = Counter()  # by result
         self._queue: list[Waiting] = []
         self._committing = False
+        self._closed = False
         self._direct = Direct(db, {**messages.PREPARED, **generations.PREPARED})
         self._writers = Writers()
         # The worker beside, if there is one: it may claim a lone answer in the commit of its question.
@@ -203,7 +204,10 @@ class Messages:
         self._spans: dict[Promise, Span] = {}  # of the traced sends that wait for their commit
 
     def close(self) -> None:
+        self._closed = True
+        waiting, self._queue = self._queue, []
         self._direct.close()
+        self._give_up(waiting)
 
     # -- send
 
@@ -325,12 +329,22 @@ class Messages:
         """Commit all that waits. Without a task when nothing has to be asked for, which is the common case."""
         batch, self._queue = self._queue[:MAX_BATCH], self._queue[MAX_BATCH:]
         began = time.perf_counter()
-        stamps = self._stamps(batch)
-        if self._direct.connected and not self._spans and all(new.room_id in stamps for new, _ in batch):
-            appended = messages.append_known([new for new, _ in batch], stamps)
-            self._direct.start(appended, partial(self._begun, batch, began))
-        else:
-            self._tasks.spawn(self._commit(self._commit_all(batch, stamps), len(batch), began), "group commit")
+        try:
+            stamps = self._stamps(batch)
+            if self._direct.connected and not self._spans and all(new.room_id in stamps for new, _ in batch):
+                appended = messages.append_known([new for new, _ in batch], stamps)
+                self._direct.start(appended, partial(self._begun, batch, began))
+            else:
+                self._tasks.spawn(self._commit(self._commit_all(batch, stamps), len(batch), began), "group commit")
+        except Exception as wrong:  # a fault of ours, which the next batch must not wait for
+            log.error("beginning a group commit", exc_info=wrong)
+            self._give_up(batch)
+            self._next(len(batch), began)
+
+    def _give_up(self, batch: list[Waiting]) -> None:
+        for _, promise in batch:
+            if not promise.done():
+                promise.set_exception(unavailable())
 
     def _begun(
         self,
@@ -339,13 +353,15 @@ class Messages:
         found: list[Appended | None] | None,
         error: Exception | None,
     ) -> None:
-        if found is None or None in found:
+        if self._closed and found is None:
+            self._give_up(batch)
+        elif found is None or None in found:
             self._tasks.spawn(self._commit(self._after_known(batch, found, error), len(batch), began), "group commit")
-            return
-        try:
-            self._settle([(promise, done) for (_, promise), done in zip(batch, found, strict=True) if done])
-        finally:
-            self._next(len(batch), began)
+        else:
+            try:
+                self._settle([(promise, done) for (_, promise), done in zip(batch, found, strict=True) if done])
+            finally:
+                self._next(len(batch), began)
 
     async def _commit(self, work: Coroutine[Any, Any, None], size: int, began: float) -> None:
         try:
@@ -361,10 +377,10 @@ class Messages:
 
     def _next(self, size: int, began: float) -> None:
         """One batch is done; what was sent meanwhile is the next."""
-        self.on_batch(size, time.perf_counter() - began)
         self._committing = bool(self._queue)
         if self._queue:
             asyncio.get_running_loop().call_soon(self._begin)
+        self.on_batch(size, time.perf_counter() - began)
 
     def _stamps(self, batch: list[Waiting]) -> dict[str, int]:
         """Of the rooms in which nothing has to be asked for; what is said in one of the others stays together."""

@@ -203,3 +203,54 @@ async def test_answers_on_a_pod_are_bounded(pods, model):
     gate.set()
     for door, message_id in doors:
         assert (await door.answer_to(message_id))["status"] == "complete"
+
+
+async def test_a_fault_of_ours_in_a_group_commit_is_told_and_the_next_goes_on(pods, monkeypatch):
+    pod = await pods.start(sends_per_10s=0)
+    ann = await pod.person()
+    room = await ann.room()
+    door = await ann.native()
+    await door.join(room)
+    for text in ("one", "known from here on"):
+        await door.send(room, text)
+    service = pod.services.messages
+    stamps, on_batch = service._stamps, service.on_batch
+
+    def fail(*what):
+        raise RuntimeError("a fault of ours")
+
+    monkeypatch.setattr(service, "_stamps", fail)
+    with pytest.raises(Refused) as refused:
+        await door.send(room, "one", clientId="one")
+    assert refused.value.error["retryable"]
+    monkeypatch.setattr(service, "_stamps", stamps)
+    monkeypatch.setattr(service, "on_batch", fail)
+    sent = await asyncio.gather(*(door.send(room, f"{n}", clientId=f"{n}") for n in range(5)))
+    monkeypatch.setattr(service, "on_batch", on_batch)
+    assert [one["seq"] for one in sent] == [3, 4, 5, 6, 7]
+    assert (await door.send(room, "one", clientId="one"))["seq"] == 8
+
+
+async def test_what_is_under_way_when_a_pod_closes_is_told_at_once_and_starts_nothing(pods, database_url):
+    pod = await pods.start(sends_per_10s=0)
+    ann = await pod.person()
+    room = await ann.room()
+    who = await pod.services.accounts.by_token(ann.token)
+    service = pod.services.messages
+    for text in ("one", "known from here on"):
+        await service.send(who, room, text)
+    holder = psycopg2.connect(database_url)
+    with holder.cursor() as cursor:
+        cursor.execute("select from room_heads where room_id = %s for update", (room,))
+    while service._committing or not service._direct.connected:
+        await asyncio.sleep(0.005)
+    ended = []
+    for key in ("under way", "waiting"):
+        assert service.start(who, room, key, key, lambda sent, error: ended.append((sent, error)))
+    tasks = len(pod.services.tasks._tasks)
+    service.close()
+    assert len(ended) == 2
+    for sent, error in ended:
+        assert sent is None and isinstance(error, Unavailable) and error.retryable
+    assert len(pod.services.tasks._tasks) == tasks
+    holder.close()
