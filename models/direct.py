@@ -53,6 +53,10 @@ class Direct:
         return self._connection is not None
 
     @property
+    def closed(self) -> bool:
+        return self._closed
+
+    @property
     def busy(self) -> bool:
         """Somebody's steps are under way."""
         return self._busy

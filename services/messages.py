@@ -191,7 +191,6 @@ class Messages:
         self.sends: Counter[str] = Counter()  # by result
         self._queue: list[Waiting] = []
         self._committing = False
-        self._closed = False
         self._direct = Direct(db, {**messages.PREPARED, **generations.PREPARED})
         self._writers = Writers()
         # The worker beside, if there is one: it may claim a lone answer in the commit of its question.
@@ -204,7 +203,6 @@ class Messages:
         self._spans: dict[Promise, Span] = {}  # of the traced sends that wait for their commit
 
     def close(self) -> None:
-        self._closed = True
         waiting, self._queue = self._queue, []
         self._direct.close()
         self._give_up(waiting)
@@ -353,8 +351,9 @@ class Messages:
         found: list[Appended | None] | None,
         error: Exception | None,
     ) -> None:
-        if self._closed and found is None:
+        if found is None and self._direct.closed:
             self._give_up(batch)
+            self._next(len(batch), began)
         elif found is None or None in found:
             self._tasks.spawn(self._commit(self._after_known(batch, found, error), len(batch), began), "group commit")
         else:

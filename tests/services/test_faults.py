@@ -253,4 +253,6 @@ async def test_what_is_under_way_when_a_pod_closes_is_told_at_once_and_starts_no
     for sent, error in ended:
         assert sent is None and isinstance(error, Unavailable) and error.retryable
     assert len(pod.services.tasks._tasks) == tasks
+    with pytest.raises(Unavailable):
+        await asyncio.wait_for(service.send(who, room, "behind the end"), 5)
     holder.close()
