@@ -122,9 +122,7 @@ class FrameReader(WebSocketProtocol13):
         control = opcode & 0x08
         if first & 0x70 or not second & 0x80 or (control and (size > 125 or not final)):
             # Reserved bits, an unmasked frame, a long or fragmented control frame: section 5.1, 5.2 and 5.5.
-            self.close(1002, "protocol error")
-            self._abort()
-            return start, None
+            return self._refuse(1002, "protocol error", start)
         at = start + 2
         if size == 126:
             if have < 4:
@@ -138,23 +136,17 @@ class FrameReader(WebSocketProtocol13):
             at += 8
         fragments = self._fragmented_message_buffer
         if size + (len(fragments) if fragments is not None and not control else 0) > self.params.max_message_size:
-            self.close(1009, "message too big")
-            self._abort()
-            return start, None
+            return self._refuse(1009, "message too big", start)
         end = at + 4 + size
         if len(buffer) < end:
             return start, None
         data = _websocket_mask(bytes(buffer[at : at + 4]), bytes(buffer[at + 4 : end]))
         if control:
             if opcode == 8 and not is_utf8(data[2:]):  # the reason; Tornado's would raise
-                self.close(1007, "invalid UTF-8")
-                self._abort()
-                return start, None
+                return self._refuse(1007, "invalid UTF-8", start)
             return end, self._handle_message(opcode, data)
         if (opcode == 0) != (fragments is not None) or opcode > 2:
-            self.close(1002, "protocol error")
-            self._abort()
-            return start, None
+            return self._refuse(1002, "protocol error", start)
         if opcode:
             if not final:
                 self._fragmented_message_opcode, self._fragmented_message_buffer = opcode, bytearray(data)  # type: ignore[assignment]
@@ -166,17 +158,18 @@ class FrameReader(WebSocketProtocol13):
                 return end, None
             opcode, data = self._fragmented_message_opcode or 1, bytes(fragments)
             self._fragmented_message_buffer = None
-        return end, self._message(opcode, data)
-
-    def _message(self, opcode: int, data: bytes) -> Any:
         handler = cast(FrameHandler, self.handler)
         if opcode == 2:
-            return self._run_callback(handler.on_binary, data)
+            return end, self._run_callback(handler.on_binary, data)
         if not is_utf8(data):
-            self.close(1007, "invalid UTF-8")
-            self._abort()
-            return None
-        return self._run_callback(handler.on_text, data)
+            return self._refuse(1007, "invalid UTF-8", start)
+        return end, self._run_callback(handler.on_text, data)
+
+    def _refuse(self, code: int, reason: str, start: int) -> tuple[int, Any]:
+        """End the connection over the frame that begins at `start`, of which nothing is handled."""
+        self.close(code, reason)
+        self._abort()
+        return start, None
 
 
 class FrameSocket(WebSocketHandler):
