@@ -55,6 +55,7 @@ BY_NAME = {kind.name: kind for kind in KINDS}
 ROLES = ("user", "bot", "system")
 STATUSES = ("complete", "stopped", "failed")
 PEOPLE = ("user_id", "created_by", "asked_by", "stopped_by")
+IDS = ("id", "room_id", "message_id", *PEOPLE)
 
 
 class Unreadable(Exception):
@@ -124,11 +125,9 @@ class Import:
         kind = BY_NAME.get(name)
         if kind is None or not isinstance(row, dict) or set(row) != set(kind.columns):
             raise Unreadable("not a row that an export has")
-        try:
-            taken = getattr(self, f"_take_{name}", self._take_other)(kind, row)
-        except TypeError:  # a list where an id is due
-            raise Unreadable("not a row that an export has") from None
-        if taken:
+        if any(not isinstance(row[column], str | None) for column in IDS if column in row):
+            raise Unreadable("not a row that an export has: an id is a text")
+        if getattr(self, f"_take_{name}", self._take_other)(kind, row):
             self.added[name] += 1
         else:
             self.left += 1
