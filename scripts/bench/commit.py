@@ -14,6 +14,8 @@ from services.accounts import Device
 from services.container import open_services
 from services.realtime.events import Bot
 
+Found = dict[str, Any]
+
 ROOMS = 20
 PACE = 1000  # a second
 SLOW_MS = 2.0  # a disk's flush; those of servers take 0.1 to 1, of laptops up to 10
@@ -54,9 +56,6 @@ def commit(postgres: Postgres, quick: bool) -> list[Figure]:
             Figure("commit", f"{how}: a send takes", median(waits), "ms", None, spread(waits)),
         ]
     return found
-
-
-Found = dict[str, Any]
 
 
 async def _measure(
@@ -103,11 +102,12 @@ async def _measure(
         order = ("at once", "one by one")
         measured = [(how, await run(how)) for turn in range(rounds) for how in (order if turn % 2 else order[::-1])]
         paced: dict[str, list[Found]] = {}
-        for _ in range(rounds):
-            for ms in (0.0, SLOW_MS):
-                postgres.commits_take(ms)
-                paced.setdefault(f"{PACE:,} a second" + (f", a flush of {ms:g} ms more" if ms else ""), []).append(
-                    await pace()
-                )
-        postgres.commits_take(0)
+        try:
+            for _ in range(rounds):
+                for ms in (0.0, SLOW_MS):
+                    await asyncio.to_thread(postgres.commits_take, ms)
+                    how = f"{PACE:,} a second" + (f", a flush of {ms:g} ms more" if ms else "")
+                    paced.setdefault(how, []).append(await pace())
+        finally:
+            await asyncio.to_thread(postgres.commits_take, 0)
         return measured, paced
