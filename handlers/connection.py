@@ -215,7 +215,7 @@ class Connection:
                 request = self._queue.popleft()
                 try:
                     await self._do(request)
-                except Exception as wrong:  # an answer that can't be written; the next command has its turn
+                except Exception as wrong:  # whatever it is, the next command has its turn
                     log.error("answering a command", extra={"command": request.event}, exc_info=wrong)
                 self.alive_at = time.monotonic()
         finally:
@@ -237,11 +237,15 @@ class Connection:
         self._finish(request, reply, failed)
 
     def _finish(self, request: Request, reply: Reply | None, error: Exception | None) -> None:
-        """Answer a command."""
-        if error is None:
-            if reply is not None and request.id is not None and not self.closed:
+        """Answer a command. A reply that can't be written is a fault of ours like another."""
+        if error is None and reply is not None and request.id is not None and not self.closed:
+            try:
                 self.wire.reply(request.id, reply)
-        elif isinstance(error, ChatError):
+            except Exception as unwritten:
+                error = unwritten
+        if error is None:
+            return
+        if isinstance(error, ChatError):
             client_id = getattr(request.command, "client_id", None)
             self.refuse(error, request.id, request.event, client_id or None)
         elif isinstance(error, DatabaseUnavailable):

@@ -11,6 +11,7 @@ import aiohttp
 import psycopg2
 import pytest
 
+from handlers import protocol
 from handlers.connection import QUEUE_MOST, Request
 from handlers.protocol import Send
 from tests.pods import Refused
@@ -433,6 +434,27 @@ async def test_a_fault_of_ours_in_a_send_is_an_internal_error_and_the_next_goes_
     assert line.connection and line.reference in refused.value.error["message"]
     assert (await door.send(room, "after"))["seq"] == 3
     await door.wait(lambda d: [m["text"] for m in d.messages()] == ["before", "told wrongly", "after"])
+
+
+@pytest.mark.parametrize("door", ["native", "socketio"])
+async def test_a_reply_that_cannot_be_written_is_an_internal_error_too(pods, monkeypatch, caplog, door):
+    pod = await pods.start()
+    ann = await pod.person()
+    room = await ann.room(when="off")
+    door = await getattr(ann, door)()
+    await door.join(room)
+    await door.send(room, "before")
+    told, unwritten = protocol.Sent, object()
+    with monkeypatch.context() as patch:
+        patch.setattr(protocol, "Sent", lambda *given: told(unwritten, *given[1:]))
+        patch.setattr("handlers.dispatch.utc", lambda seconds: unwritten)
+        for command, data in (("send", {"roomId": room, "text": "told wrongly", "clientId": "c"}), ("ping", {})):
+            with pytest.raises(Refused) as refused:
+                await door.ask(command, data)
+            assert refused.value.code == "internal"
+    assert [record.command for record in caplog.records if record.getMessage() == "command failed"] == ["send", "ping"]
+    again = await door.ask("send", {"roomId": room, "text": "told wrongly", "clientId": "c"})
+    assert (again["duplicate"], again["seq"]) == (True, 2)
 
 
 async def test_a_flood_of_refused_sends_fills_the_queue_like_any_other(pods):
