@@ -12,6 +12,8 @@ from tornado.iostream import IOStream, StreamClosedError
 from tornado.util import _websocket_mask
 from tornado.websocket import WebSocketHandler, WebSocketProtocol, WebSocketProtocol13
 
+from services.realtime import closing
+
 READ_BYTES = 65536
 YIELD_FRAMES = 32
 A_TURN = object()  # to wait for: the others' turn in the loop
@@ -136,14 +138,14 @@ class FrameReader(WebSocketProtocol13):
             at += 8
         fragments = self._fragmented_message_buffer
         if size + (len(fragments) if fragments is not None and not control else 0) > self.params.max_message_size:
-            return self._refuse(1009, "message too big", start)
+            return self._refuse(closing.TOO_BIG, "message too big", start)
         end = at + 4 + size
         if len(buffer) < end:
             return start, None
         data = _websocket_mask(bytes(buffer[at : at + 4]), bytes(buffer[at + 4 : end]))
         if control:
             if opcode == 8 and not is_utf8(data[2:]):  # the reason; Tornado's would raise
-                return self._refuse(1007, "invalid UTF-8", start)
+                return self._refuse(closing.BAD_UTF8, "invalid UTF-8", start)
             return end, self._handle_message(opcode, data)
         if (opcode == 0) != (fragments is not None) or opcode > 2:
             return self._refuse(1002, "protocol error", start)
@@ -162,7 +164,7 @@ class FrameReader(WebSocketProtocol13):
         if opcode == 2:
             return end, self._run_callback(handler.on_binary, data)
         if not is_utf8(data):
-            return self._refuse(1007, "invalid UTF-8", start)
+            return self._refuse(closing.BAD_UTF8, "invalid UTF-8", start)
         return end, self._run_callback(handler.on_text, data)
 
     def _refuse(self, code: int, reason: str, start: int) -> tuple[int, Any]:

@@ -12,18 +12,6 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 from services.errors import ChatError, Invalid
 from services.realtime.events import Error, Event, Member, Message, Room, RunningAnswer, encode
 
-# Close codes. 1001 and 1012 are RFC 6455's; from 4000 come back, from 4500 stay away or sign in again.
-GOING_AWAY = 1001
-BAD_UTF8 = 1007
-TOO_BIG = 1009
-RESTARTING = 1012
-SLOW = 4000
-RESYNC = 4001
-SESSION_ENDED = 4500
-EXPIRED = 4501
-ABUSE = 4502
-DISABLED = 4503
-
 BIGINT = 2**63 - 1
 Number = Annotated[int, Meta(ge=0, le=BIGINT)]
 ClientId = Annotated[str, Meta(min_length=1, max_length=64, pattern=r"\A[^\x00]*\Z")]

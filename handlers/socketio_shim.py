@@ -21,9 +21,8 @@ from models.database import DatabaseUnavailable
 from services.accounts import Identity
 from services.container import Services
 from services.errors import ChatError, Invalid, Limited, unavailable
+from services.realtime.closing import STAY_AWAY
 from services.realtime.events import Error, Event, encode
-
-STAY_AWAY = 4500
 
 
 def socketio_frame(event: Event) -> tuple[bytes, bytes]:

@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable
 from models import access
 from models.database import Database
 from services.accounts import Accounts
+from services.realtime.closing import DISABLED, SESSION_ENDED
 from services.realtime.events import Event, Removed
 from services.realtime.registry import Registry
 
@@ -18,7 +19,6 @@ EVERY_S = 1.0
 REVOCATIONS = frozenset(
     ("session_ended", "key_ended", "password_changed", "user_disabled", "member_left", "member_removed", "room_deleted")
 )
-ENDED, DISABLED = 4500, 4503
 
 
 class AccessWatch:
@@ -35,6 +35,7 @@ class AccessWatch:
         self._registry = registry
         self._announce = announce
         self._n = 0
+        self._moved: dict[str, bool] = {}  # rooms that are still to be announced
         self.on_revoked: Callable[[float], None] = lambda seconds: None
         self._nudged = asyncio.Event()
 
@@ -56,25 +57,31 @@ class AccessWatch:
 
     async def catch_up(self) -> None:
         entries = await self._db.run_bare(access.since, self._n)
-        rooms: dict[str, bool] = {}
         for entry in entries:
             if entry.n > self._n:
-                self._apply(entry, rooms)
+                self._apply(entry, self._moved)
                 self._n = entry.n
                 if entry.kind in REVOCATIONS:
                     self.on_revoked(entry.age_s)
-        if rooms:
-            await self._announce(rooms)
+        moved, self._moved = self._moved, {}
+        try:
+            if moved:
+                await self._announce(moved)
+        except BaseException:  # these take no number by which anybody could miss them
+            self._moved = moved
+            raise
 
     def _apply(self, entry: access.Entry, rooms: dict[str, bool]) -> None:
         user_id, room_id = entry.user_id, entry.room_id
         match entry.kind:
             case "session_ended" | "key_ended":
                 self._accounts.forget(session_id=entry.session_id)
-                self._end(user_id, ENDED, "session ended", lambda session_id: session_id == entry.session_id)
+                self._end(user_id, SESSION_ENDED, "session ended", lambda session_id: session_id == entry.session_id)
             case "password_changed":
                 self._accounts.forget(user_id=user_id)
-                self._end(user_id, ENDED, "password changed", lambda session_id: session_id != entry.session_id, False)
+                self._end(
+                    user_id, SESSION_ENDED, "password changed", lambda session_id: session_id != entry.session_id, False
+                )
             case "user_disabled":
                 self._accounts.forget(user_id=user_id)
                 self._end(user_id, DISABLED, "account disabled", lambda session_id: True)

@@ -8,11 +8,12 @@ import asyncio
 import hmac
 import re
 import secrets
-import time
+from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from functools import partial
+from itertools import islice
 from typing import Any, NamedTuple
 
 from argon2 import PasswordHasher
@@ -21,17 +22,21 @@ from argon2.exceptions import InvalidHashError, VerificationError
 from config.settings import Settings
 from models import access, accounts, embeddings, retention, rooms, search, stats, tallies
 from models.database import Database, Sql
-from services.errors import AuthError, ChatError, Conflict, Forbidden, NotFound, invalid, limited
+from services.errors import AuthError, Conflict, Forbidden, NotFound, invalid, limited
 from services.limits import Limit, Shared
 from services.tokens import Tokens, hashed, invalid_token, new_secret
 
 RESET_S = 86_400
+LATELY = 1024  # endings and changes of users; a handshake takes milliseconds
 UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}", re.ASCII)
 EMAIL = re.compile(r"[^@\s\x00-\x1f\x7f]+@[^@\s\x00-\x1f\x7f]+")
 
 
 class Identity(NamedTuple):
-    """Who acts. session_id: of the session, or of the API key (`is_key`). expires_at: of the token shown, or None."""
+    """Who acts. session_id: of the session, or of the API key (`is_key`). expires_at: of the token shown, or None.
+
+    known_at: how much had been forgotten when it was asked for (`Accounts.still`).
+    """
 
     user_id: str
     name: str
@@ -39,6 +44,7 @@ class Identity(NamedTuple):
     session_id: str
     is_key: bool = False
     expires_at: float | None = None
+    known_at: int = 0
 
 
 class SignedIn(NamedTuple):
@@ -87,6 +93,8 @@ class Accounts:
         self.limits = [self._failures, self._address_failures, self._registrations]
         self.failed_logins = 0
         self._known: dict[str, accounts.Login] = {}
+        self._forgotten = 0
+        self._lately: deque[tuple[str | None, str | None]] = deque(maxlen=LATELY)  # the last of them: (user, session)
 
     def close(self) -> None:
         self._threads.shutdown(wait=False, cancel_futures=True)
@@ -96,41 +104,53 @@ class Accounts:
     async def by_token(self, token: str) -> Identity:
         """The bearer of a JWT or an API key. Raises AuthError."""
         if token.startswith("maru_"):
-            login = await self._login("k:" + token, partial(accounts.key_login, key_hash=hashed(token)))
+            login, known_at = await self._login("k:" + token, partial(accounts.key_login, key_hash=hashed(token)))
             if login is None:
                 raise invalid_token()
             expires = login.expires_at.timestamp() if login.expires_at else None
-            return Identity(login.user_id, login.name, login.role, login.session_id, True, expires)
+            return Identity(login.user_id, login.name, login.role, login.session_id, True, expires, known_at)
         claims = self._tokens.check(token)
         if not is_uuid(claims.session_id):
             raise invalid_token()
-        login = await self._login(
+        login, known_at = await self._login(
             "s:" + claims.session_id, partial(accounts.session_login, session_id=claims.session_id)
         )
         if login is None or login.user_id != claims.user_id:
             raise AuthError("auth.invalid", "This session has ended. Sign in again.")
-        return Identity(login.user_id, login.name, login.role, login.session_id, False, claims.expires_at)
+        return Identity(login.user_id, login.name, login.role, login.session_id, False, claims.expires_at, known_at)
 
     async def by_cookie(self, cookie: str) -> Identity:
-        login = await self._login("c:" + cookie, partial(accounts.cookie_login, cookie_hash=hashed(cookie)))
+        login, known_at = await self._login("c:" + cookie, partial(accounts.cookie_login, cookie_hash=hashed(cookie)))
         if login is None:
             raise AuthError("auth.invalid", "This session has ended. Sign in again.")
-        return Identity(login.user_id, login.name, login.role, login.session_id)
+        return Identity(login.user_id, login.name, login.role, login.session_id, known_at=known_at)
 
-    async def _login(self, key: str, find: Callable[[Sql], accounts.Login | None]) -> accounts.Login | None:
-        """From what is known already; the access log takes out what is no longer true (`forget`)."""
-        login = self._known.get(key)
+    async def _login(self, key: str, find: Callable[[Sql], accounts.Login | None]) -> tuple[accounts.Login | None, int]:
+        """From what is known already, which the access log takes out when it is no longer true (`forget`); and as of when."""
+        login, known_at = self._known.get(key), self._forgotten
         if login is not None and (login.expires_at is None or login.expires_at > datetime.now(UTC)):
-            return login
+            return login, known_at
         login = await self._db.run_bare(find)
-        if login is not None:
+        if login is not None and self._untouched(login.user_id, login.session_id, known_at):
             if len(self._known) >= 20_000:
                 self._known.clear()
             self._known[key] = login
-        return login
+        return login, known_at
+
+    def still(self, who: Identity) -> bool:
+        """Nothing was to be forgotten about him since he was asked for. False: he may have lost his access meanwhile."""
+        return self._untouched(who.user_id, who.session_id, who.known_at)
+
+    def _untouched(self, user_id: str, session_id: str, known_at: int) -> bool:
+        since = self._forgotten - known_at
+        return since <= len(self._lately) and not any(
+            user_id == user or session_id == session for user, session in islice(reversed(self._lately), since)
+        )
 
     def forget(self, *, user_id: str | None = None, session_id: str | None = None) -> None:
         """Ask the rows again about this user or session."""
+        self._forgotten += 1
+        self._lately.append((user_id, session_id))
         stale = [
             key
             for key, login in self._known.items()
@@ -152,7 +172,7 @@ class Accounts:
         password_hash = await self._hash(password)
         try:
             user, signed_in = await self._db.run(self._register, email, name, password_hash, invite, setup_code, device)
-        except ChatError:
+        except BaseException:
             self._registrations.give_back(device.ip, taken)
             raise
         self._changed()
@@ -220,13 +240,17 @@ class Accounts:
             self._failures.give_back(key, taken)
             self._address_failures.give_back(device.ip, address_taken)
             raise limited(wait, "Too many failed attempts. Try again later.")
-        user = await self._db.run_bare(accounts.find_by_email, email) if EMAIL.fullmatch(email) else None
-        right = await self._verify(user.password_hash if user else None, password)
-        if user is None or not right:
+        wrong = False
+        try:
+            user = await self._db.run_bare(accounts.find_by_email, email) if EMAIL.fullmatch(email) else None
+            wrong = not await self._verify(user.password_hash if user else None, password)
+        finally:  # a database that is away is nobody's wrong guess
+            if not wrong:
+                self._failures.give_back(key, taken)
+                self._address_failures.give_back(device.ip, address_taken)
+        if user is None or wrong:
             self.failed_logins += 1
             raise AuthError("auth.invalid", "Email or password is wrong.")
-        self._failures.give_back(key, taken)
-        self._address_failures.give_back(device.ip, address_taken)
         if user.disabled:
             raise Forbidden("auth.disabled", "This account is disabled. Ask an administrator.")
         return self._signed(user, *await self._db.run(self._open_session, user.id, device))
@@ -270,9 +294,14 @@ class Accounts:
         taken = await self._failures.take(key)
         if taken.wait_s:
             raise limited(taken.wait_s, "Too many failed attempts. Try again later.")
-        if not await self._verify(user.password_hash, password):
+        wrong = False
+        try:
+            wrong = not await self._verify(user.password_hash, password)
+        finally:
+            if not wrong:
+                self._failures.give_back(key, taken)
+        if wrong:
             raise Forbidden("auth.forbidden", "The password is wrong.")
-        self._failures.give_back(key, taken)
 
     async def sessions(self, who: Identity) -> list[Any]:
         return await self._db.run_bare(accounts.sessions, who.user_id)
@@ -449,7 +478,3 @@ def delete_account(sql: Sql, user_id: str, zone: str, erase: bool) -> bool:
         rooms.remove_member(sql, room_id, user_id, left=True)
     accounts.tombstone(sql, user_id)
     return True
-
-
-def seconds_left(identity: Identity) -> float | None:
-    return None if identity.expires_at is None else identity.expires_at - time.time()

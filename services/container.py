@@ -30,6 +30,7 @@ from services.previews import Previews
 from services.prices import Prices, load
 from services.realtime.activity import Activities
 from services.realtime.bus import Bus, Listener, MemoryBus
+from services.realtime.closing import RESTARTING
 from services.realtime.elsewhere import Elsewhere
 from services.realtime.hub import Hub
 from services.realtime.presence import Presences
@@ -97,7 +98,7 @@ class Services:
 
     async def drain(self) -> None:
         """Stop of a pod, the services' part of the story (`app.py` tells the rest)."""
-        await self.sockets.drain(1012, "restarting")
+        await self.sockets.drain(RESTARTING, "restarting")
         await self.generation.drain(self.settings.drain_s)
 
 
@@ -169,7 +170,9 @@ async def open_services(settings: Settings, *, work: bool = True) -> AsyncIterat
         presences = Presences(bus, registry, elsewhere)
         stack.callback(presences.close)
         activities = Activities(registry, tasks, lambda words: bus.tell_others("moved:" + words))
-        sockets = Sockets(registry, presences, elsewhere, tasks, settings.max_connections_per_user)
+        sockets = Sockets(
+            registry, presences, elsewhere, tasks, settings.max_connections_per_user, lambda who: accounts.still(who)
+        )
 
         # 4. What the product does.
         def access_changed() -> None:
@@ -188,11 +191,7 @@ async def open_services(settings: Settings, *, work: bool = True) -> AsyncIterat
         models = Models(settings)
         stack.push_async_callback(models.close)
         retrieval = Retrieval(settings, search, vectors)
-        prices, budgets, tallies = (
-            load(settings.prices_file),
-            Budgets(db, settings.time_zone),
-            Tallies(db, settings.time_zone),
-        )
+        budgets, tallies = Budgets(db, settings.time_zone), Tallies(db, settings.time_zone)
         generation = Generation(
             db, settings, bus, models, retrieval, prices, budgets, tasks, named=access_changed, observer=counts
         )

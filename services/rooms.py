@@ -61,15 +61,6 @@ class Snapshot(NamedTuple):
     streaming: list[RunningAnswer]
 
 
-class Invitation(NamedTuple):
-    code: str
-    room_id: str
-    role: str
-    expires_at: datetime
-    max_uses: int
-    uses: int
-
-
 class Rooms:
     def __init__(
         self,

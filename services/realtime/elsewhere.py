@@ -67,10 +67,6 @@ class Elsewhere:
                 total += max(0, count - sum(user_id in users for user_id in here))
         return total
 
-    def users_of(self, users: set[str]) -> set[str]:
-        """Those of these users who are on another pod."""
-        return {user_id for user_id in users if self.online(user_id)}
-
     async def connections(self, user_id: str) -> int:
         """How many the user has on other pods; what can't be asked is not counted."""
         if self._store is None:

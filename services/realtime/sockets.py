@@ -11,7 +11,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Protocol
 
+from services.accounts import Identity
 from services.errors import Limited
+from services.realtime.closing import RESYNC
 from services.realtime.elsewhere import Elsewhere
 from services.realtime.presence import Presences
 from services.realtime.registry import Client, Registry
@@ -33,13 +35,21 @@ class Socket(Client, Protocol):
 
 class Sockets:
     def __init__(
-        self, registry: Registry, presences: Presences, elsewhere: Elsewhere, tasks: Tasks, limit: int
+        self,
+        registry: Registry,
+        presences: Presences,
+        elsewhere: Elsewhere,
+        tasks: Tasks,
+        limit: int,
+        still: Callable[[Identity], bool] = lambda who: True,
     ) -> None:
+        """limit: connections a user; 0 is none. still: False of somebody who may have lost his access since he was asked."""
         self._registry = registry
         self._presences = presences
         self._elsewhere = elsewhere
         self._tasks = tasks
         self._limit = limit
+        self._still = still
         self._opening: Counter[str] = Counter()
         self._all: dict[Socket, None] = {}
         self.draining = False
@@ -78,6 +88,10 @@ class Sockets:
                 del self._opening[user_id]
 
     def add(self, socket: Socket) -> None:
+        """Have it served, or end it: it may have lost its access while it was not here to be told."""
+        if not self._still(socket.identity):
+            socket.end(RESYNC, "access has changed")
+            return
         self._all[socket] = None
         self.opened[socket.door] += 1
         first = self._registry.add(socket)

@@ -1,12 +1,15 @@
 """Accounts, sessions, keys: who comes in, who stays, who is sent away everywhere."""
 
 import asyncio
+import threading
 import time
 
 import aiohttp
 import jwt
 import pytest
 
+from models import accounts
+from models.database import DatabaseUnavailable
 from tests.pods import SECRET, Refused
 
 PASSWORD = "correct horse battery"
@@ -198,6 +201,88 @@ async def test_api_keys_work_wherever_a_token_does_until_they_are_deleted(pods):
     assert (await ann.call("DELETE", f"/users/me/keys/{key['id']}"))[0] == 204
     assert (await door.end(1))[0] == 4500
     assert (await pod.call("GET", "/users/me", token=key["key"]))[0] == 401
+
+
+@pytest.mark.parametrize("door", ["native", "socketio"])
+async def test_who_loses_access_in_the_middle_of_a_handshake_has_no_socket(pods, monkeypatch, door):
+    pod = await pods.start()
+    ann = await pod.person()
+    key = await ann.post("/users/me/keys", {"name": "bot"})
+    sockets = pod.services.sockets
+    elsewhere = sockets.elsewhere
+
+    async def ended_meanwhile(user_id):
+        assert (await ann.call("DELETE", f"/users/me/keys/{key['id']}"))[0] == 204
+        await pod.services.access.catch_up()
+        return await elsewhere(user_id)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(sockets, "elsewhere", ended_meanwhile)
+        there = await getattr(pod, door)(key["key"])
+        assert (await there.end(2))[0] == 4001  # come back, and be refused
+    assert len(sockets) == 0
+    mine = await getattr(ann, door)()  # nobody else is held up
+    assert (await mine.ask("ping", {}))["ts"]
+
+
+async def test_a_key_deleted_while_it_is_looked_up_is_not_remembered(pods, monkeypatch):
+    pod = await pods.start()
+    ann = await pod.person()
+    key = await ann.post("/users/me/keys", {"name": "bot"})
+    find, found, go_on = accounts.key_login, threading.Event(), threading.Event()
+
+    def late(sql, key_hash):
+        login = find(sql, key_hash)
+        found.set()
+        go_on.wait(10)
+        return login
+
+    with monkeypatch.context() as patch:
+        patch.setattr(accounts, "key_login", late)
+        asking = asyncio.create_task(pod.call("GET", "/users/me", token=key["key"]))
+        assert await asyncio.to_thread(found.wait, 10)
+        assert (await ann.call("DELETE", f"/users/me/keys/{key['id']}"))[0] == 204
+        go_on.set()
+        await asking
+    assert (await pod.call("GET", "/users/me", token=key["key"]))[0] == 401
+
+
+async def test_a_database_that_is_away_is_nobodys_wrong_password(pods, monkeypatch):
+    pod = await pods.start(login_failures_per_15min=2, login_failures_per_address=2, registrations_per_hour=2)
+    ann = await pod.person()
+    known, fresh = {"email": ann.email, "password": PASSWORD}, {"email": "b@example.com", "password": PASSWORD}
+
+    def away(*given):
+        raise DatabaseUnavailable("away")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(accounts, "find_by_email", away)
+        patch.setattr(accounts, "count", away)
+        for _ in range(3):
+            assert (await pod.call("POST", "/auth/login", known))[0] == 503
+            assert (await pod.call("POST", "/auth/register", fresh | {"name": "B"}))[0] == 503
+    assert (await pod.call("POST", "/auth/login", known))[0] == 200
+    assert (await pod.call("POST", "/auth/register", fresh | {"name": "B"}))[0] == 201
+
+
+async def test_a_change_of_a_room_is_told_also_when_the_database_was_away_for_it(pods, monkeypatch):
+    pod = await pods.start()
+    ann = await pod.person()
+    room = await ann.room(name="전")
+    door = await ann.native()
+    await door.join(room)
+    access, tries = pod.services.access, iter([True])
+    announce = access._announce
+
+    async def away_once(moved):
+        if next(tries, False):
+            raise DatabaseUnavailable("away")
+        await announce(moved)
+
+    monkeypatch.setattr(access, "_announce", away_once)
+    await ann.patch(f"/rooms/{room}", {"name": "후"})
+    await door.event("room", name="후")
+    assert next(tries, None) is None
 
 
 async def test_an_expired_api_key_is_refused(pods):
