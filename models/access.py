@@ -70,6 +70,12 @@ def since(sql: Sql, n: int, limit: int = 1000) -> list[Entry]:
     return [Entry(*row) for row in found]
 
 
-def prune(sql: Sql, keep_days: int = 7) -> int:
-    """Forget what every live pod has read long ago."""
-    return sql.run("delete from access_log where at < now() - make_interval(days => %s)", keep_days)
+def prune(sql: Sql, keep_days: int, most: int) -> int:
+    """Forget what every live pod has read long ago, the oldest first. Returns how many."""
+    return sql.run(
+        "delete from access_log where n in (select n from access_log where n <= (select min(n) + %s from access_log)"
+        " and at < now() - make_interval(days => %s) order by n limit %s)",
+        most,
+        keep_days,
+        most,
+    )

@@ -10,7 +10,7 @@ import logging
 from collections.abc import Callable
 
 from config.settings import Settings
-from models import retention, rooms, search
+from models import access, accounts, retention, rooms, search
 from models.database import Database
 from models.messages import MessageRow
 from services.messages import title
@@ -20,6 +20,7 @@ log = logging.getLogger("maru.retention")
 EVERY_S = 600.0
 FIRST_S = 30.0
 BATCH = 500
+KEEP_DAYS = 7
 ROOMS = 200
 
 
@@ -55,6 +56,14 @@ class Retention:
         for user_id in await self._db.run_bare(retention.erasing):
             await self.erase(user_id)
         await self.purge()
+        await self.prune()
+
+    async def prune(self) -> None:
+        """Forget what was kept for programs only: changes of access that every pod has applied, sessions that are over."""
+        for forget in (access.prune, accounts.prune_sessions, accounts.prune_resets):
+            more = True
+            while more:
+                more = await self._db.run(forget, KEEP_DAYS, BATCH) == BATCH
 
     async def purge(self, told: Callable[[str, int], None] = lambda room_id, removed: None) -> int:
         """Remove what is past its time, everywhere. told: (room, how many more) as it goes on. Returns how many."""

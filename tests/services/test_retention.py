@@ -186,6 +186,42 @@ async def test_a_deletion_that_was_broken_off_goes_on_elsewhere(pods, monkeypatc
     ]
 
 
+async def test_changes_of_access_and_sessions_long_over_are_forgotten(pods, monkeypatch):
+    monkeypatch.setattr("services.retention.BATCH", 3)
+    pod = await pods.start()
+    ann, bob, cem = [await pod.person(name) for name in ("Ann", "Bob", "Cem")]
+    for _ in range(5):
+        await ann.room(bob)
+        _, other = await pod.call("POST", "/auth/login", {"email": ann.email, "password": PASSWORD})
+        assert (await pod.call("POST", "/auth/logout", token=other["token"]))[0] == 204
+    assert (await ann.call("PATCH", f"/admin/users/{cem.id}", {"resetPassword": True}))[0] == 200
+    db, tables = pod.services.db, ("access_log", "sessions", "refresh_tokens", "password_resets")
+
+    async def counts():
+        return [(await db.run_bare(lambda sql, t=t: sql.row(f"select count(*) from {t}")))[0] for t in tables]
+
+    async def age(days):
+        def work(sql):
+            sql.run("update access_log set at = now() - make_interval(days => %s)", days)
+            sql.run("update sessions set ended_at = now() - make_interval(days => %s) where ended_at is not null", days)
+            sql.run("update password_resets set expires_at = now() - make_interval(days => %s)", days)
+
+        await db.run(work)
+
+    before = await counts()
+    assert before[0] >= 10 and before[1:] == [8, 8, 1]
+    await age(6)
+    await pod.services.retention.prune()
+    assert await counts() == before
+    await age(8)
+    await pod.services.retention.prune()
+    assert await counts() == [0, 2, 2, 0]
+    # what comes after is numbered on, and heard
+    door = await bob.native()
+    await ann.room(bob, name="다음")
+    await door.event("room", name="다음")
+
+
 async def test_what_a_model_was_given_goes_with_the_words_that_stand_in_it_wherever(pods, model):
     pod = by_hand(await pods.start(**model.openai, sends_per_10s=0))
     admin, ann, bob = await pod.person("Admin"), await pod.person("Ann"), await pod.person("Bob")
