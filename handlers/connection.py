@@ -19,6 +19,7 @@ from services.accounts import Identity
 from services.container import Services
 from services.errors import ChatError, Unavailable, unavailable
 from services.limits import Window
+from services.realtime import closing
 from services.realtime.events import Error, Event
 
 log = logging.getLogger("maru.connection")
@@ -101,6 +102,7 @@ class Connection:
         self._queue: deque[Request] | None = None
         self._running = False
         self._bad: Window | None = None
+        log.info("connection opened", extra={"connection": self.id, "user": identity.user_id, "door": door})
 
     @property
     def user_id(self) -> str:
@@ -124,7 +126,7 @@ class Connection:
             return
         if unsent + len(event.data) > self.limit:
             self._services.counts.slow_closes += 1
-            self.end(protocol.SLOW, "too slow")
+            self.end(closing.SLOW, "too slow")
             return
         self.wire.queue(event)
 
@@ -137,14 +139,16 @@ class Connection:
     def end(self, code: int, reason: str) -> None:
         """Nothing flows any more from here on; the transport is closed with this code."""
         if not self.closed:
-            self.close()
+            self.close(code)
             self.wire.close(code, reason)
 
-    def close(self) -> None:
-        """The transport has gone, or is about to: give up everything."""
+    def close(self, code: int | None = None) -> None:
+        """The transport has gone, or is about to: give up everything. code: ours, or None where the client ended it."""
         if self.closed:
             return
         self.closed = True
+        seconds = round(time.monotonic() - self.opened_at, 1)
+        log.info("connection closed", extra={"connection": self.id, "code": code, "seconds": seconds})
         self._queue = None
         for room_id in list(self.joined):
             self.forget_room(room_id)
@@ -274,7 +278,7 @@ class Connection:
             self._bad = Window(limit, 10)
         if self._bad.wait_s("") > 0:
             self._services.counts.limits["frames"] += 1
-            self.end(protocol.ABUSE, "too many malformed frames")
+            self.end(closing.ABUSE, "too many malformed frames")
             return True
         self._bad.take("")
         return self.submit(Request(command_id, event, None, error))
@@ -283,6 +287,6 @@ class Connection:
         """Once a second: is the token still good, is the client still there?"""
         expires_at = self.identity.expires_at
         if expires_at is not None and time.time() > expires_at + EXPIRY_GRACE_S:
-            self.end(protocol.EXPIRED, "token expired")
+            self.end(closing.EXPIRED, "token expired")
         elif not self.wire.tick(now, self.alive_at):
-            self.end(protocol.SLOW, "no heartbeat")
+            self.end(closing.SLOW, "no heartbeat")

@@ -76,11 +76,13 @@ class Budgets:
 
     async def step(self) -> None:
         """Look whether there is any limit, now and then and when somebody has set one."""
-        self.limited = await self._db.run_bare(budgets.some)
+        self._nudged.clear()
+        limited = await self._db.run_bare(budgets.some)
+        if not self._nudged.is_set():  # else the answer may be of before
+            self.limited = limited
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(LOOK_S):
                 await self._nudged.wait()
-        self._nudged.clear()
 
     def nudge(self) -> None:
         self.limited = True

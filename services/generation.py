@@ -351,7 +351,10 @@ class Generation:
             self._running.pop(answer.row.id, None)
             self._bus.ended(answer.row.room_id, answer.row.id)
             self.nudge()
-            self.observer.ended(status, answer.provider or "none", time.monotonic() - answer.began)
+            seconds = time.monotonic() - answer.began
+            self.observer.ended(status, answer.provider or "none", seconds)
+            about = {"room": answer.row.room_id, "answer": answer.row.id, "status": status, "model": answer.model}
+            log.info("answer ended", extra={**about, "seconds": round(seconds, 1)})
 
     async def _count_handed_back(self, answer: Answer) -> None:
         """What the part of it that was made here cost; whoever goes on asks the model again."""
@@ -445,12 +448,14 @@ class Generation:
         deltas = choice.provider.stream(request)
         if answer.trace is not None:
             deltas = answer.trace.watched(deltas, choice.provider.name, request)
-        asked = time.monotonic()
+        answer.input_tokens = answer.output_tokens = None  # of an earlier try
+        asked, clock = time.monotonic(), asyncio.get_running_loop().time
+        heard = clock()
         try:
             while True:
                 limit = self._settings.stall_timeout_s if answer.begun else self._settings.first_token_timeout_s
                 try:
-                    async with asyncio.timeout(limit):
+                    async with asyncio.timeout_at(heard + limit):
                         item = await anext(deltas)
                 except StopAsyncIteration:
                     break
@@ -462,6 +467,7 @@ class Generation:
                         item.output_tokens if item.output_tokens is not None else answer.output_tokens
                     )
                 else:
+                    heard = clock()
                     if not answer.begun:
                         now = time.monotonic()
                         self.observer.first_token(asked - answer.began, now - asked)

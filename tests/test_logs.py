@@ -151,6 +151,32 @@ async def test_a_line_says_whose_request_and_room_it_is_of_and_the_error_is_kept
     assert lines["answer failed"]["room"] == room and "connection" not in lines["answer failed"]
 
 
+async def test_connections_and_answers_are_told_of_and_messages_are_not(pods, model, caplog):
+    caplog.set_level(logging.INFO, "maru")
+    pod = await pods.start(**model.openai)
+    ann = await pod.person()
+    room = await ann.room(when="always")
+    door, other = await ann.native(), await ann.socketio()
+    await door.join(room)
+    answer = await door.answer_to((await door.send(room, "비밀 이야기"))["messageId"])
+    await other.close()
+    await ann.post("/auth/logout")
+    await door.end()
+    async with asyncio.timeout(5):
+        while len([record for record in caplog.records if record.getMessage() == "connection closed"]) < 2:
+            await asyncio.sleep(0.02)
+    told = [
+        (line["event"], line.get("door") or line.get("status") or line.get("code"))
+        for line in (json.loads(JsonLines().format(record)) for record in caplog.records)
+        if line["logger"].startswith("maru")
+    ]
+    assert told == [
+        ("connection opened", "native"), ("connection opened", "socketio"), ("answer ended", "complete"),
+        ("connection closed", None), ("connection closed", 4500),
+    ]  # fmt: skip
+    assert "비밀" not in caplog.text and answer["text"] not in caplog.text
+
+
 async def test_only_so_many_faults_a_minute_are_written_down(pods):
     pod = await pods.start()
     counts = pod.services.counts

@@ -262,6 +262,23 @@ async def test_a_model_that_does_not_begin_or_falls_silent_times_out(pods, model
     assert answer["usage"]["estimated"] is True
 
 
+async def test_a_model_that_only_counts_has_not_begun(pods, model):
+    counted = b'data: {"choices": [], "usage": {"prompt_tokens": 3, "completion_tokens": 0}}\n\n'
+    model.scripts = [Script(*(("raw", counted), ("pause", 0.1)) * 100, ("text", "이제야"))]
+    _, _, door, sent = await ask(pods, model, first_token_timeout_s=0.5, provider_retries=0)
+    answer = await door.answer_to(sent["messageId"], 5)
+    assert (answer["status"], answer["error"]["code"]) == ("failed", "generation.timeout")
+
+
+async def test_what_a_model_counted_that_failed_is_not_the_next_ones(pods, model):
+    counted = b'data: {"choices": [], "usage": {"prompt_tokens": 90000, "completion_tokens": 7}}\n\n'
+    model.scripts = [Script(("raw", counted), ("cut",)), Script(("text", "대신 답해요"))]
+    _, _, door, sent = await ask(pods, model, provider_retries=0, fallback_models=("openai:m2",))
+    answer = await door.answer_to(sent["messageId"])
+    assert (answer["status"], answer["model"], answer["usage"]["estimated"]) == ("complete", "m2", True)
+    assert answer["usage"]["inputTokens"] < 1000
+
+
 async def test_a_room_with_a_provider_that_is_not_set_up_says_so(pods, model):
     pod = await pods.start(**model.openai)
     ann = await pod.person()
