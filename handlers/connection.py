@@ -84,7 +84,7 @@ class Dispatch(Protocol):
 
 class Connection:
     __slots__ = (
-        "_bad", "_dispatch", "_queue", "_running", "_services", "alive_at", "closed", "door", "id", "identity", "joined",
+        "_bad", "_dispatch", "_owed", "_queue", "_running", "_services", "alive_at", "closed", "door", "id", "identity", "joined",
         "limit", "opened_at", "wire",
     )  # fmt: skip
 
@@ -102,6 +102,7 @@ class Connection:
         self._queue: deque[Request] | None = None
         self._running = False
         self._bad: Window | None = None
+        self._owed = 0
         log.info("connection opened", extra={"connection": self.id, "user": identity.user_id, "door": door})
 
     @property
@@ -124,7 +125,8 @@ class Connection:
         unsent = self.wire.unsent
         if event.droppable and unsent > self.limit // PIECES_ROOM:
             return
-        if unsent + len(event.data) > self.limit:
+        self._owed = min(self._owed, unsent)
+        if unsent + len(event.data) > self.limit + self._owed:
             self._services.counts.slow_closes += 1
             self.end(closing.SLOW, "too slow")
             return
@@ -244,7 +246,7 @@ class Connection:
         """Answer a command. A reply that can't be written is a fault of ours like another."""
         if error is None and reply is not None and request.id is not None and not self.closed:
             try:
-                self.wire.reply(request.id, reply)
+                self.answer(request.id, reply)
             except Exception as unwritten:
                 error = unwritten
         if error is None:
@@ -261,6 +263,11 @@ class Connection:
             self._services.counts.internal("command", error, reference)
             message = f"Something went wrong here (reference {reference}). Try again."
             self.refuse(Unavailable("internal", message, retryable=True), request.id, request.event)
+
+    def answer(self, command_id: Any, reply: Reply) -> None:
+        """A reply, however long, is what was asked for: nobody is slow for not having taken it at once."""
+        self.wire.reply(command_id, reply)
+        self._owed = self.wire.unsent
 
     def refuse(self, error: ChatError, command_id: Any, event: str | None = None, client_id: str | None = None) -> None:
         """A failing command is answered; one without an id, and what can't be understood, by an `error` event."""

@@ -134,7 +134,7 @@ class Dispatcher:
                     streams,
                     snapshot.reset or None,
                 )
-                connection.wire.reply(command_id, body)
+                connection.answer(command_id, body)
 
         connection.joined.add(room_id)  # so that a removal in the middle finds it
         entered = False

@@ -9,6 +9,7 @@ from typing import Annotated, Any, NamedTuple
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
+from services import surrogates
 from services.errors import ChatError, Invalid
 from services.realtime.events import Error, Event, Member, Message, Room, RunningAnswer, encode
 
@@ -165,6 +166,16 @@ def decode_frame(frame: bytes) -> tuple[Any, str, Command]:
 
     Raises Unintelligible, or BadCommand when the command is known and its data is wrong.
     """
+    try:
+        return _decode_frame(frame)
+    except (Unintelligible, BadCommand):
+        again = surrogates.mended(frame)
+        if again is None:
+            raise
+    return _decode_frame(again)
+
+
+def _decode_frame(frame: bytes) -> tuple[Any, str, Command]:
     try:
         envelope = _envelope.decode(frame)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError, OverflowError) as error:

@@ -12,6 +12,7 @@ import msgspec
 from socketio import packet as base
 
 from handlers.engine.packets import PacketError
+from services import surrogates
 
 CONNECT, DISCONNECT, EVENT, ACK = base.CONNECT, base.DISCONNECT, base.EVENT, base.ACK
 CONNECT_ERROR, BINARY_EVENT, BINARY_ACK = base.CONNECT_ERROR, base.BINARY_EVENT, base.BINARY_ACK
@@ -28,7 +29,8 @@ _SHAPE = re.compile(r"([0-6])(?:([0-9]{1,10})-)?(?:(/[^,]*)(?:,|\Z))?([0-9]{1,16
 
 
 class Json:
-    """msgspec with the interface of the json module. It refuses NaN, lone surrogates and trailing characters."""
+    """msgspec with the interface of the json module. It refuses NaN and trailing characters; U+0000 is read for a lone
+    surrogate, which every text of ours refuses."""
 
     @staticmethod
     def dumps(value: Any, **options: Any) -> str:
@@ -38,7 +40,13 @@ class Json:
     def loads(text: str) -> Any:
         """Raises PacketError, also for what is nested too deep to be walked through safely."""
         try:
-            value = msgspec.json.decode(text)
+            try:
+                value = msgspec.json.decode(text)
+            except msgspec.MsgspecError:
+                again = surrogates.mended(text.encode())
+                if again is None:
+                    raise
+                value = msgspec.json.decode(again)
         except (msgspec.MsgspecError, ValueError, RecursionError):
             raise PacketError("bad JSON") from None
         if text.count("[") + text.count("{") > MAX_DEPTH and _deeper_than(value, MAX_DEPTH):

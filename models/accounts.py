@@ -254,6 +254,17 @@ def end_session(sql: Sql, user_id: str, session_id: str) -> bool:
     return bool(ended)
 
 
+def end_over(sql: Sql, most: int) -> int:
+    """End sessions that have run out. Returns how many."""
+    over = sql.rows(
+        "select user_id, id from sessions where ended_at is null and expires_at < now() limit %s for update skip locked",
+        most,
+    )
+    for user_id, session_id in over:
+        end_session(sql, user_id, session_id)
+    return len(over)
+
+
 def prune_sessions(sql: Sql, keep_days: int, most: int) -> int:
     """Forget sessions that ended or ran out long ago, with the device and the address that they were opened from."""
     return sql.run(

@@ -444,15 +444,17 @@ class Page(NamedTuple):
 PAGE_BYTES = 512 * 1024
 
 
-def _run(sql: Sql, where: str, params: tuple[Any, ...], order: str, limit: int) -> list[MessageRow]:
-    """At most `limit` rows and, past the first, about PAGE_BYTES of text."""
+def _run(
+    sql: Sql, where: str, params: tuple[Any, ...], order: str, limit: int, most: int = PAGE_BYTES
+) -> list[MessageRow]:
+    """At most `limit` rows and, past the first, about `most` bytes of text."""
     found = sql.rows(
         f"select {COLUMNS}, sum({SIZE}) over (order by m.{order}) - ({SIZE}) {FROM} where {where}"
         f" order by m.{order} limit %s",
         *params,
         limit,
     )
-    return [MessageRow(*row[:-1]) for row in found if row[-1] <= PAGE_BYTES]
+    return [MessageRow(*row[:-1]) for row in found if row[-1] <= most]
 
 
 def page(
@@ -466,7 +468,6 @@ def page(
 ) -> Page:
     """By seq. before and after are exclusive; around: half on each side with it; none: the newest."""
     # Places have no gaps, so both ends of a page are known: whatever the plan, no more is read.
-    newest = "m.room_id = %s and m.seq > (select last_seq - %s from room_heads where room_id = %s)"
     below = "m.room_id = %s and m.seq < %s and m.seq >= (select least(%s, last_seq + 1) - %s from room_heads where room_id = %s)"
     if around is not None:
         older = _run(sql, "m.room_id = %s and m.seq < %s", (room_id, around), "seq desc", limit // 2)
@@ -477,7 +478,7 @@ def page(
     elif before is not None:
         found = _run(sql, below, (room_id, before, before, limit, room_id), "seq desc", limit)[::-1]
     else:
-        found = _run(sql, newest, (room_id, limit, room_id), "seq desc", limit)[::-1]
+        found = last(sql, room_id, limit, PAGE_BYTES)
     if found:
         low, high = found[0].seq, found[-1].seq
     elif after is not None:
@@ -495,6 +496,12 @@ def page(
     )
     assert ends is not None
     return Page(found, bool(ends[0]), bool(ends[1]))
+
+
+def last(sql: Sql, room_id: str, limit: int, most: int) -> list[MessageRow]:
+    """The newest, oldest first, of about `most` bytes of text."""
+    where = "m.room_id = %s and m.seq > (select last_seq - %s from room_heads where room_id = %s)"
+    return _run(sql, where, (room_id, limit, room_id), "seq desc", limit, most)[::-1]
 
 
 def said_last(sql: Sql, room_id: str, limit: int) -> list[MessageRow]:

@@ -6,9 +6,10 @@ socket afterwards that it may not see.
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from typing import Any
 
-from models import access
-from models.database import Database
+from models import access, accounts, rooms
+from models.database import Database, Sql
 from services.accounts import Accounts
 from services.realtime.closing import DISABLED, SESSION_ENDED
 from services.realtime.events import Event, Removed
@@ -36,6 +37,7 @@ class AccessWatch:
         self._announce = announce
         self._n = 0
         self._moved: dict[str, bool] = {}  # rooms that are still to be announced
+        self._changed: set[str] = set()  # users whose name or role is another
         self.on_revoked: Callable[[float], None] = lambda seconds: None
         self._nudged = asyncio.Event()
 
@@ -59,20 +61,37 @@ class AccessWatch:
         entries = await self._db.run_bare(access.since, self._n)
         for entry in entries:
             if entry.n > self._n:
-                self._apply(entry, self._moved)
+                self._apply(entry)
                 self._n = entry.n
                 if entry.kind in REVOCATIONS:
                     self.on_revoked(entry.age_s)
         moved, self._moved = self._moved, {}
+        changed, self._changed = self._changed, set()
         try:
+            for user_id in changed:
+                await self._rename(user_id, moved)
             if moved:
                 await self._announce(moved)
         except BaseException:  # these take no number by which anybody could miss them
-            self._moved = moved
+            for room_id, members_changed in moved.items():
+                self._moved[room_id] = members_changed or self._moved.get(room_id, False)
+            self._changed |= changed
             raise
 
-    def _apply(self, entry: access.Entry, rooms: dict[str, bool]) -> None:
-        user_id, room_id = entry.user_id, entry.room_id
+    async def _rename(self, user_id: str, moved: dict[str, bool]) -> None:
+        """His connections here act under what he is called now; who shares a room with him is told that members changed."""
+
+        def read(sql: Sql) -> tuple[Any, list[str]]:
+            return accounts.find(sql, user_id), rooms.ids_of_user(sql, user_id)
+
+        user, room_ids = await self._db.run_snapshot(read)
+        if user is not None:
+            for client in self._registry.clients(user_id):
+                client.identity = client.identity._replace(name=user.name, role=user.role)
+        moved.update(dict.fromkeys(room_ids, True))
+
+    def _apply(self, entry: access.Entry) -> None:
+        user_id, room_id, moved = entry.user_id, entry.room_id, self._moved
         match entry.kind:
             case "session_ended" | "key_ended":
                 self._accounts.forget(session_id=entry.session_id)
@@ -85,23 +104,24 @@ class AccessWatch:
             case "user_disabled":
                 self._accounts.forget(user_id=user_id)
                 self._end(user_id, DISABLED, "account disabled", lambda session_id: True)
-            case "user_changed":
+            case "user_changed" if user_id:
                 self._accounts.forget(user_id=user_id)
+                self._changed.add(user_id)
             case "member_added" if user_id and room_id:
                 self._registry.enter(user_id, room_id)
                 self._registry.changed()
-                rooms[room_id] = True
+                moved[room_id] = True
             case "member_left" | "member_removed" if user_id and room_id:
                 self._remove(user_id, room_id, Removed(room_id, "left" if entry.kind == "member_left" else "removed"))
-                rooms[room_id] = True
+                moved[room_id] = True
             case "member_changed" if room_id:
-                rooms[room_id] = True
+                moved[room_id] = True
             case "room_changed" if room_id:
-                rooms.setdefault(room_id, False)
+                moved.setdefault(room_id, False)
             case "room_deleted" if room_id:
                 for member in list(self._registry.users_in(room_id)):
                     self._remove(member, room_id, Removed(room_id, "deleted"))
-                rooms.pop(room_id, None)
+                moved.pop(room_id, None)
 
     def _end(
         self, user_id: str | None, code: int, reason: str, which: Callable[[str], bool], keys_too: bool = True

@@ -27,6 +27,8 @@ from services.limits import Limit, Shared
 from services.tokens import Tokens, hashed, invalid_token, new_secret
 
 RESET_S = 86_400
+OVER_EVERY_S = 15.0
+OVER_AT_ONCE = 100
 LATELY = 1024  # endings and changes of users; a handshake takes milliseconds
 UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}", re.ASCII)
 EMAIL = re.compile(r"[^@\s\x00-\x1f\x7f]+@[^@\s\x00-\x1f\x7f]+")
@@ -95,6 +97,18 @@ class Accounts:
         self._known: dict[str, accounts.Login] = {}
         self._forgotten = 0
         self._lately: deque[tuple[str | None, str | None]] = deque(maxlen=LATELY)  # the last of them: (user, session)
+
+    async def step(self) -> None:
+        """End sessions that have run out, now and then, so that sockets opened by their cookies end too."""
+        await asyncio.sleep(OVER_EVERY_S)
+        await self.end_over()
+
+    async def end_over(self) -> None:
+        ended = OVER_AT_ONCE
+        while ended == OVER_AT_ONCE:
+            ended = await self._db.run(accounts.end_over, OVER_AT_ONCE)
+            if ended:
+                self._changed()
 
     def close(self) -> None:
         self._threads.shutdown(wait=False, cancel_futures=True)

@@ -224,6 +224,9 @@ async def open_services(settings: Settings, *, work: bool = True) -> AsyncIterat
                 generation.nudge()
             elif what == "budgets":
                 budgets.nudge()
+            elif what.startswith("read:"):
+                room_id, user_id, seq = what.removeprefix("read:").split(":")
+                presences.read_by_oneself(room_id, user_id, int(seq))
             elif what.startswith("moved:"):
                 activities.heard(what.removeprefix("moved:"))
             elif what.startswith("stop:"):
@@ -247,6 +250,7 @@ async def open_services(settings: Settings, *, work: bool = True) -> AsyncIterat
         stack.push_async_callback(tasks.close)
         if work:
             tasks.forever(access.step, "access")
+            tasks.forever(accounts.step, "sessions")
             tasks.forever(hub.watch_heads, "heads")
             tasks.forever(generation.step, "generation")
             tasks.forever(generation.beat, "leases")

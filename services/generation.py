@@ -18,7 +18,7 @@ from config.settings import Settings
 from models import budgets, errors, generations, rooms
 from models.budgets import Held
 from models.database import Database, DatabaseUnavailable, Sql
-from models.generations import Claimer, Ending, Fence, Job
+from models.generations import Claimer, Ending, Fence, Job, Lease
 from models.messages import MessageRow
 from services import prompts
 from services.budgets import Allowance, BudgetExceeded, Budgets
@@ -41,6 +41,7 @@ RETRY_FIRST_S = 0.5
 RETRY_MOST_S = 8.0
 FINISH_TRIES_S = 60.0
 COUNT_S = 1.5
+MOST_TOKENS = 1_000_000_000
 
 
 class Observer:
@@ -106,12 +107,13 @@ class Answer:
 
     def add(self, delta: Delta) -> None:
         """Take what the model said. The first piece goes out at once, what follows within `piece_s` is joined."""
+        said = delta.text.replace("\0", "\ufffd")  # which no text holds
         if delta.kind != self._kind:
             self.flush()
             self._kind = delta.kind
             self._mark_thinking()
-        (self.parts if delta.kind == "text" else self.thoughts).append(delta.text)
-        self._waiting.append(delta.text)
+        (self.parts if delta.kind == "text" else self.thoughts).append(said)
+        self._waiting.append(said)
         if self._timer is None:
             loop = asyncio.get_running_loop()
             wait = self._flushed + self._piece_s - loop.time()
@@ -176,6 +178,13 @@ class Answer:
         """End the model's stream: the text so far is the answer."""
         if self.stream_task is not None:
             self.stream_task.cancel()
+
+    def count(self, spent: Spent) -> None:
+        """Take what the provider counted; a figure beyond all reason is its own fault and shall be nobody else's."""
+        if spent.input_tokens is not None:
+            self.input_tokens = min(max(0, spent.input_tokens), MOST_TOKENS)
+        if spent.output_tokens is not None:
+            self.output_tokens = min(max(0, spent.output_tokens), MOST_TOKENS)
 
     def ending(self, status: str, error: ProviderError | None = None) -> Ending:
         self.flush()
@@ -462,10 +471,7 @@ class Generation:
                 except TimeoutError:
                     raise _timed_out(answer.begun) from None
                 if isinstance(item, Spent):
-                    answer.input_tokens = item.input_tokens if item.input_tokens is not None else answer.input_tokens
-                    answer.output_tokens = (
-                        item.output_tokens if item.output_tokens is not None else answer.output_tokens
-                    )
+                    answer.count(item)
                 else:
                     heard = clock()
                     if not answer.begun:
@@ -486,7 +492,7 @@ class Generation:
         """Write the end; try as long as the lease may hold, since the text is only here."""
         ending = answer.ending(status, error)
         self.observer.spent(ending.provider, ending.model, ending.input_tokens, ending.output_tokens)
-        deadline = time.monotonic() + FINISH_TRIES_S
+        deadline, bare = time.monotonic() + FINISH_TRIES_S, False
         while True:
             try:
                 row = await self._db.run(_write_end, answer.fence, answer.row, ending, answer.holds)
@@ -495,13 +501,21 @@ class Generation:
                 if time.monotonic() > deadline:
                     raise
                 await asyncio.sleep(0.5)
+            except Exception as failure:
+                if bare:
+                    raise
+                bare = True
+                # It can't be written as it is, and would be made anew for ever: an end it has all the same.
+                self.observer.broke(failure, answer.row.id)
+                log.error("answer not written", extra={"answer": answer.row.id}, exc_info=failure)
+                status, ending = "failed", _unwritten(ending)
         if row is None:
             return
         self._bus.publish(row.room_id, Event("message", view(row)))
         self.on_changed(row.room_id)
         if ending.cost:
             self.observer.paid(ending.model, float(ending.cost))
-        if status != "complete" or answer.job.room_name is not None or question is None:
+        if answer.job.room_name is not None or question is None:
             return
         if await self._db.run(rooms.name_if_unnamed, row.room_id, title(question.content)):
             self._named()
@@ -524,7 +538,7 @@ class Generation:
             return
         work = [(answer.fence, *answer.unsaved()) for answer in answers]
         marks = [(answer.next, answer.published_parts) for answer in answers]
-        leases = await self._db.run(generations.renew_all, work, self._settings.lease_s)
+        leases = await self._renew(work)
         for answer, mark, lease in zip(answers, marks, leases, strict=True):
             if not lease.held:
                 answer.lost = True
@@ -539,6 +553,18 @@ class Generation:
         else:
             for answer in answers:
                 answer.allowance = None  # the limit that it was given was taken away
+
+    async def _renew(self, work: list[tuple[Fence, int, int, str]]) -> list[Lease]:
+        """All at once; one by one where that fails, so that what is wrong with one answer is no other's end."""
+        try:
+            return await self._db.run(generations.renew_all, work, self._settings.lease_s)
+        except DatabaseUnavailable:
+            raise
+        except Exception as failure:
+            if len(work) > 1:
+                return [lease for one in work for lease in await self._renew([one])]
+            log.error("lease not renewed", extra={"answer": work[0][0].message_id}, exc_info=failure)
+            return [Lease(held=False)]
 
     async def _renew_allowances(self, answers: list[Answer]) -> None:
         for answer, allowance in zip(
@@ -568,6 +594,14 @@ def _timed_out(begun: bool) -> ProviderError:
     return ProviderError(
         text + " Try again.", code="generation.timeout", retryable=not begun, detail="timeout", kind="timeout"
     )
+
+
+def _unwritten(ending: Ending) -> Ending:
+    """The end of an answer whose own end can't be written."""
+    return ending._replace(
+        status="failed", content="", input_tokens=0, output_tokens=0, estimated=False, reasoning=None, reasoning_ms=None,
+        sources=None, error_code="internal", error_message="Something went wrong here. Try again.", cost=None,
+    )  # fmt: skip
 
 
 def _context_of(bot: dict[str, Any]) -> int:

@@ -80,7 +80,7 @@ def view(row: MessageRow) -> Message:
         message.edited_at = timestamp(row.edited_at)
     message.versions = row.versions or None
     if row.role == "bot":
-        message.model = row.model
+        message.model = row.model or None
         message.stopped_by = row.stopped_by if row.status == "stopped" else None
         if row.input_tokens is not None and row.output_tokens is not None:
             message.usage = Usage(row.input_tokens, row.output_tokens, row.usage_estimated or None)

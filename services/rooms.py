@@ -26,6 +26,7 @@ from services.realtime.registry import Registry
 from services.source import running_answers
 
 JOIN_NEWEST = 50
+JOIN_BYTES = 8 * 1024 * 1024  # never reached where texts have a limit
 JOIN_CHANGES = 500
 JOIN_MEMBERS = 200
 INVITE_S = 7 * 86400
@@ -156,7 +157,7 @@ class Rooms:
         raw = await self._db.run_snapshot(_snapshot, room_id, who.user_id, after)
         room, members, found, more, reset, running = raw
         return Snapshot(
-            room_view(room),
+            room,
             [self._member(row) for row in members],
             room.head,
             [view(row) for row in found],
@@ -349,19 +350,22 @@ def _get(sql: Sql, room_id: str, user_id: str) -> Room:
 
 def _snapshot(
     sql: Sql, room_id: str, user_id: str, after: int | None
-) -> tuple[RoomRow, list[MemberRow], list[MessageRow], bool, bool, list[RunningAnswer]]:
+) -> tuple[Room, list[MemberRow], list[MessageRow], bool, bool, list[RunningAnswer]]:
     room = rooms.find(sql, room_id, user_id)
     if room is None:
         raise room_not_found()
     reset = after is not None and after > room.head
     if after is None or reset:
-        found, more = messages.page(sql, room_id, limit=JOIN_NEWEST).messages, False
+        found, more = messages.last(sql, room_id, JOIN_NEWEST, JOIN_BYTES), False
     elif after == room.head:
         found, more = [], False
     else:
         found, _, more = messages.changes(sql, room_id, after, JOIN_CHANGES)
     members = rooms.members(sql, room_id, None, JOIN_MEMBERS)
-    return room, members, found, more, reset, running_answers(sql, room_id)
+    last = next((row for row in reversed(found) if row.seq == room.last_seq), None)
+    if last is None:
+        last = messages.newest(sql, [room_id]).get(room_id)
+    return room_view(room, last), members, found, more, reset, running_answers(sql, room_id)
 
 
 def check_owner(sql: Sql, room_id: str, user_id: str) -> None:

@@ -5,6 +5,7 @@ one coroutine of a `Call`.
 """
 
 import base64
+import contextlib
 import re
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from handlers.api.problems import BadRequest, any_problem, request_id, write_pro
 from handlers.door import COOKIE, bearer_of, device, listed_origin
 from handlers.protocol import as_invalid
 from models.database import DatabaseUnavailable
+from services import surrogates
 from services.accounts import Device, Identity, is_uuid
 from services.container import Services
 from services.errors import ChatError, Forbidden, Invalid, NotFound, message_not_found, room_not_found, unavailable
@@ -244,11 +246,13 @@ class ApiHandler(RequestHandler):
             raise Invalid("request.unsupported_media", "The body must be application/json.")
         raw = bytes(self._received)
         try:
-            try:
-                return msgspec.json.decode(raw, type=kind)
-            except msgspec.ValidationError as error:
-                msgspec.json.decode(raw)  # it stops at the first wrong type; what follows may not even be JSON
-                raise as_invalid(error) from None
+            return decoded(raw, kind)
+        except (msgspec.DecodeError, RecursionError, UnicodeDecodeError, OverflowError) as error:
+            again = surrogates.mended(raw)
+            if again is None:
+                raise BadRequest(f"The body is not JSON: {error}") from None
+        try:
+            return decoded(again, kind)
         except (msgspec.DecodeError, RecursionError, UnicodeDecodeError, OverflowError) as error:
             raise BadRequest(f"The body is not JSON: {error}") from None
 
@@ -273,6 +277,17 @@ def nothing_here() -> NotFound:
 
 
 # -- pieces that many routes share
+
+
+def decoded(raw: bytes, kind: type[Struct]) -> Any:
+    """A body. Raises Invalid for a wrong type, msgspec's and Python's errors for what is no JSON."""
+    try:
+        return msgspec.json.decode(raw, type=kind)
+    except msgspec.ValidationError as error:
+        fault = as_invalid(error)
+    with contextlib.suppress(msgspec.ValidationError):  # a number that no float holds: JSON all the same
+        msgspec.json.decode(raw)  # it stops at the first wrong type; what follows may not even be JSON
+    raise fault
 
 
 def required(kind: type[Struct]) -> bool:

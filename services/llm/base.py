@@ -9,6 +9,8 @@ from typing import Any, Literal, NamedTuple, Protocol
 import httpx2
 import msgspec
 
+from services import surrogates
+
 Kind = Literal["text", "reasoning"]
 # key: refused · model: unknown · busy: 429 · server: it has trouble · lost: out of reach · timeout · broken: what came was
 # no whole answer · request: it did not take ours
@@ -202,7 +204,7 @@ async def events(
                 yield None
                 return
             if data:
-                yield decode(data)
+                yield _decoded(data, decode)
     except errors.status as error:
         headers = error.response.headers
         detail = words_of(error.status_code, getattr(error, "body", None))
@@ -216,6 +218,17 @@ async def events(
     finally:
         if stream is not None:
             await stream.close()
+
+
+def _decoded(data: bytes, decode: Callable[[bytes], Any]) -> Any:
+    """An event. A provider that cuts an emoji in two between two events has said something all the same."""
+    try:
+        return decode(data)
+    except msgspec.MsgspecError:
+        again = surrogates.mended(data, surrogates.SHOWN)
+        if again is None:
+            raise
+    return decode(again)
 
 
 class VendorErrors(NamedTuple):

@@ -142,7 +142,21 @@ class Presences:
 
     def read(self, room_id: str, user_id: str, seq: int) -> None:
         event = Event("read", Read(room_id, user_id, seq), only_user=user_id if self._crowded(room_id) else None)
-        self._pace.run(("read", room_id, user_id), lambda: self._bus.publish(room_id, event))
+
+        def tell() -> None:
+            self._bus.publish(room_id, event)
+            self.read_by_oneself(room_id, user_id, seq)
+            if self._elsewhere.online(user_id):
+                self._bus.tell_others(f"read:{room_id}:{user_id}:{seq}")
+
+        self._pace.run(("read", room_id, user_id), tell)
+
+    def read_by_oneself(self, room_id: str, user_id: str, seq: int) -> None:
+        """Tell the user's devices here that have not joined the room, and count what is unread there."""
+        event = Event("read", Read(room_id, user_id, seq))
+        for client in self._registry.clients(user_id):
+            if room_id not in client.joined:
+                client.deliver(event)
 
     def close(self) -> None:
         for _, timer in self._typing.values():

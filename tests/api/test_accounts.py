@@ -285,6 +285,32 @@ async def test_a_change_of_a_room_is_told_also_when_the_database_was_away_for_it
     assert next(tries, None) is None
 
 
+async def test_a_new_name_holds_on_live_sockets_and_is_told_to_who_shares_a_room(pods):
+    pod = await pods.start()
+    ann, bob = await pod.person("Ann"), await pod.person("Bob")
+    room = await ann.room(bob)
+    hers, his = await ann.native(), await bob.native()
+    await hers.join(room)
+    await bob.patch("/users/me", {"name": "Robert"})
+    assert (await hers.event("room", id=room, membersChanged=True))["id"] == room
+    await hers.send(room, "@robert 안녕")
+    async with asyncio.timeout(5):
+        while not any(told["rooms"][0]["mentioned"] for told in his.named("activity")):
+            await asyncio.sleep(0.05)
+
+
+async def test_a_socket_ends_with_the_session_of_its_cookie(pods):
+    pod = await pods.start()
+    ann, bob = await pod.person(), await pod.person()
+    door, other = await ann.native(), await bob.native()
+    await pod.services.db.run(
+        lambda sql: sql.run("update sessions set expires_at = now() - interval '1 s' where user_id = %s", ann.id)
+    )
+    await pod.services.accounts.end_over()
+    assert (await door.end(2))[0] == 4500
+    assert (await other.ask("ping", {}))["ts"]
+
+
 async def test_an_expired_api_key_is_refused(pods):
     pod = await pods.start()
     ann = await pod.person()

@@ -457,6 +457,57 @@ async def test_a_reply_that_cannot_be_written_is_an_internal_error_too(pods, mon
     assert (again["duplicate"], again["seq"]) == (True, 2)
 
 
+@pytest.mark.parametrize("kind", ["native", "socketio", "polling"])
+async def test_half_an_emoji_is_no_text_and_the_connection_stays(pods, kind):
+    pod = await pods.start()
+    ann = await pod.person()
+    room = await ann.room()
+    door = await ann.door(kind)
+    await door.join(room)
+    if kind == "native":
+        fault = f'{{"id": 77, "event": "send", "data": {{"roomId": "{room}", "text": "x\\ud83dy", "clientId": "c"}}}}'
+        await door.socket.send_str(fault)
+    else:
+        with pytest.raises(Refused) as refused:
+            await door.ask("send", {"roomId": room, "text": "x\ud83dy"})
+        assert refused.value.code == "message.invalid"
+    assert (await door.send(room, "뒤", clientId="c"))["seq"] == 1
+    body = b'{"text": "x\\ud83dy"}'
+    headers = {"Authorization": f"Bearer {ann.token}", "Content-Type": "application/json"}
+    async with pod.http.post(f"{pod.url}/rooms/{room}/messages", data=body, headers=headers) as answer:
+        assert (answer.status, (await answer.json())["code"]) == (422, "message.invalid")
+    async with pod.http.post(f"{pod.url}/rooms", data=b'{"name": "\\udc00"}', headers=headers) as answer:
+        assert (answer.status, (await answer.json())["field"]) == (422, "name")
+
+
+async def test_the_newest_fifty_come_whole_with_the_last_message_in_the_room(pods):
+    pod = await pods.start(sends_per_10s=0)
+    ann = await pod.person()
+    room = await ann.room()
+    door = await ann.native()
+    for _n in range(51):
+        last = await door.send(room, "가" * 20_000)
+    joined = await door.join(room)
+    assert [message["seq"] for message in joined["messages"]] == list(range(2, 52))
+    assert joined["room"]["lastMessage"]["id"] == last["messageId"]
+    again = await door.ask("join", {"roomId": room, "after": joined["head"]})
+    assert again["messages"] == [] and again["room"]["lastMessage"]["seq"] == 51
+
+
+async def test_a_read_mark_reaches_ones_devices_that_have_not_joined_the_room(pods):
+    pod = await pods.start()
+    ann, bob = await pod.person(), await pod.person()
+    room = await ann.room(bob)
+    here, there, other = await ann.native(), await ann.socketio(), await bob.native()
+    await here.join(room)
+    sent = await here.send(room, "하나")
+    await here.ask("read", {"roomId": room, "seq": sent["seq"]})
+    await there.event("read", roomId=room, userId=ann.id, seq=sent["seq"])
+    await here.event("read", roomId=room, userId=ann.id)
+    await other.ask("ping", {})
+    assert other.named("read") == []
+
+
 async def test_a_flood_of_refused_sends_fills_the_queue_like_any_other(pods):
     pod = await pods.start()
     ann = await pod.person()

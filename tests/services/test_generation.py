@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 
+from models import generations
 from tests.pods import Refused
 from tests.scripted_model import Script
 
@@ -260,6 +261,71 @@ async def test_a_model_that_does_not_begin_or_falls_silent_times_out(pods, model
     answer = await door.answer_to(second["messageId"])
     assert (answer["status"], answer["text"], answer["error"]["code"]) == ("failed", "시작은 ", "generation.timeout")
     assert answer["usage"]["estimated"] is True
+
+
+async def test_what_no_row_can_hold_ends_an_answer_all_the_same(pods, model):
+    huge = b'data: {"choices": [], "usage": {"prompt_tokens": 1000000000000, "completion_tokens": 7}}\n\n'
+    halves = b'data: {"choices": [{"index": 0, "delta": {"content": "\\ud83d"}}]}\n\n'
+    model.scripts = [
+        Script(("think", "a\0b"), ("text", "c\0d"), ("pause", 1.5), ("text", "e")),
+        Script(("text", "x"), ("raw", huge)),
+        Script(("raw", halves), ("text", "y")),
+    ]
+    _, room, door, sent = await ask(pods, model)
+    answer = await door.answer_to(sent["messageId"])
+    assert (answer["status"], answer["text"], answer["attempt"]) == ("complete", "c\ufffdde", 1)
+    assert answer["reasoning"]["text"] == "a\ufffdb"
+    pieces = [p for p in door.named("stream") if p["messageId"] == answer["id"] and "kind" not in p]
+    assert "".join(p["token"] for p in pieces) == answer["text"]
+    answer = await door.answer_to((await door.send(room, "둘"))["messageId"])
+    assert (answer["status"], answer["text"], answer["usage"]["inputTokens"]) == ("complete", "x", 1_000_000_000)
+    answer = await door.answer_to((await door.send(room, "셋"))["messageId"])
+    assert (answer["status"], answer["text"]) == ("complete", "\ufffdy")
+
+
+async def test_an_answer_that_cannot_be_written_ends_as_failed_and_holds_no_other_up(pods, model, monkeypatch):
+    model.default = lambda body: Script(("text", "하나"), ("wait", go_on), ("text", " 둘"))
+    go_on = asyncio.Event()
+    pod = await pods.start(**model.openai)
+    ann = await pod.person()
+    rooms = [await ann.room(when="always") for _ in range(2)]
+    door = await ann.native()
+    bad, good = [(await door.join(room)) and (await door.send(room, "?"))["messageId"] for room in rooms]
+    ids = [(await door.event("message", replyTo=sent, status="streaming"))["id"] for sent in (bad, good)]
+    renew, finish = generations.renew_all, generations.finish
+
+    def renew_all(sql, work, lease_s):
+        if any(fence.message_id == ids[0] for fence, *_ in work):
+            raise ValueError("no row holds this")
+        return renew(sql, work, lease_s)
+
+    def write(sql, fence, room_id, asked_by, end):
+        if fence.message_id == ids[0] and end.content:
+            raise ValueError("no row holds this")
+        return finish(sql, fence, room_id, asked_by, end)
+
+    monkeypatch.setattr(generations, "renew_all", renew_all)
+    monkeypatch.setattr(generations, "finish", write)
+    failed = await door.final(ids[0], 10)
+    assert (failed["status"], failed["text"], failed["error"]["code"], failed["attempt"]) == (
+        "failed",
+        "",
+        "internal",
+        1,
+    )
+    go_on.set()
+    assert (await door.final(ids[1], 5))["text"] == "하나 둘"
+
+
+async def test_a_room_is_named_after_its_first_exchange_also_when_it_failed(pods, model):
+    model.scripts = [Script(("status", 401))]
+    pod = await pods.start(**model.openai)
+    ann = await pod.person()
+    room = (await ann.post("/rooms", {}))["id"]
+    door = await ann.native()
+    await door.join(room)
+    await door.answer_to((await door.send(room, "첫 이야기"))["messageId"])
+    await door.event("room", name="첫 이야기")
 
 
 async def test_a_model_that_only_counts_has_not_begun(pods, model):
