@@ -216,6 +216,13 @@ class Person:
         assert status == 200, (path, status, answer)
         return answer
 
+    async def context(self, message_id: str, limit_s: float = 10) -> Any:
+        """What the model was given for an answer: written beside it, so perhaps a moment after its end."""
+        async with asyncio.timeout(limit_s):
+            while (found := await self.call("GET", f"/messages/{message_id}/context"))[0] != 200:
+                await asyncio.sleep(0.05)
+        return found[1]
+
     async def room(self, *others: "Person", when: str = "off", role: str = "member", **fields: Any) -> str:
         """A new room with these members; its bot is off unless told otherwise."""
         bot = {"when": when, **fields.pop("bot", {})}

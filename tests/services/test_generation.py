@@ -94,7 +94,7 @@ async def test_the_model_is_given_the_last_messages_with_names_and_never_thought
         and turns[2]["content"] == "Ann: 둘째 질문"
     )
     assert "보자" not in str(body)
-    context = await ann.get(f"/messages/{answer['id']}/context")
+    context = await ann.context(answer["id"])
     assert [m["text"] for m in context["messages"]] == [t["content"] for t in turns]
 
 

@@ -134,9 +134,7 @@ async def test_who_leaves_may_take_his_words_with_him(pods, model):
         while [m["status"] for m in (await ann.get(f"/rooms/{room}/messages"))["messages"]] != ["complete"] * 4:
             await asyncio.sleep(0.1)
     answer = next(m for m in (await ann.get(f"/rooms/{room}/messages"))["messages"] if m["role"] == "bot")
-    async with asyncio.timeout(10):  # it is kept once the answer has begun
-        while (await ann.call("GET", f"/messages/{answer['id']}/context"))[0] != 200:
-            await asyncio.sleep(0.1)
+    await ann.context(answer["id"])
     await bob.patch(f"/messages/{(await ann.get(f'/rooms/{room}/messages'))['messages'][0]['id']}", {"text": "감자탕"})
     there = await ann.native()
     joined = await there.join(room)
@@ -233,13 +231,10 @@ async def test_what_a_model_was_given_goes_with_the_words_that_stand_in_it_where
 
     async def ask(text):
         answer = await door.answer_to((await door.send(far, text))["messageId"])
-        async with asyncio.timeout(5):
-            while (await ann.call("GET", f"/messages/{answer['id']}/context"))[0] != 200:
-                await asyncio.sleep(0.05)
-        return answer
+        return answer, await ann.context(answer["id"])
 
-    quoting, other = await ask("보라색코끼리 암호가 뭐였죠?"), await ask("안녕하세요")
-    assert "암호는 보라색코끼리" in str(await ann.get(f"/messages/{quoting['id']}/context"))
+    (quoting, given), (other, _) = await ask("보라색코끼리 암호가 뭐였죠?"), await ask("안녕하세요")
+    assert "암호는 보라색코끼리" in str(given)
     kept = "select message_id from message_contexts"
     assert len(await pod.services.db.run_bare(lambda sql: sql.rows(kept))) == 2
     await age(pod, [old], 9)
@@ -255,10 +250,7 @@ async def test_what_a_model_was_given_goes_with_the_words_that_stand_in_it_where
     reader = await ann.room(admin, when="always", role="reader")
     await door.join(reader)
     named = await door.answer_to((await door.send(reader, "누가 있나요?"))["messageId"])
-    async with asyncio.timeout(5):
-        while (await ann.call("GET", f"/messages/{named['id']}/context"))[0] != 200:
-            await asyncio.sleep(0.05)
-    assert "Admin" in str(await ann.get(f"/messages/{named['id']}/context"))
+    assert "Admin" in str(await ann.context(named["id"]))
     assert (await admin.call("DELETE", "/users/me", {"password": PASSWORD}))[0] == 204
     assert (await ann.call("GET", f"/messages/{named['id']}/context"))[0] == 404
 

@@ -36,7 +36,7 @@ async def test_what_was_said_long_ago_comes_back_with_its_neighbours_and_is_cite
         assert f"\n> {FACT}\n" in turn and turn.index("> 냉장고 열쇠") < turn.index(FACT) < turn.index("> 고마워!")
         assert turn.endswith("\n\nAnn: @Maru 냉장고 비밀번호가 뭐였지?") and "\n[1]\nAnn, 20" in turn
         assert answer["sources"][0] == {"messageId": ids[1], "roomId": room}
-        context = await ann.get(f"/messages/{answer['id']}/context")
+        context = await ann.context(answer["id"])
         assert context["messages"][-1]["text"] == turn and context["sources"] == answer["sources"]
         await indexed(pod)
 
@@ -76,7 +76,7 @@ async def test_who_joins_later_does_not_see_what_came_from_elsewhere(pods, model
     assert FACT in turn
     bob = await pod.person("Bob")
     await ann.post(f"/rooms/{room}/members", {"userId": bob.id})
-    theirs, hers = [await who.get(f"/messages/{answer['id']}/context") for who in (bob, ann)]
+    theirs, hers = [await who.context(answer["id"]) for who in (bob, ann)]
     assert hers["messages"][-1]["text"] == turn
     assert "4817" not in str(theirs) and "[1] (not for you to read, or deleted since)" in theirs["messages"][-1]["text"]
     assert "sources" not in theirs
@@ -90,6 +90,7 @@ async def test_what_is_deleted_later_is_not_kept_in_what_the_model_was_given(pod
     ids = await say(ann, other, "앞", FACT, "뒤")
     _, answer = await asked(model, door, room, "냉장고 비밀번호 알려줘")
     assert answer["sources"][0]["messageId"] == ids[1]
+    assert "4817" in str(await ann.context(answer["id"]))
     await ann.call("DELETE", f"/messages/{ids[2]}")
     context = await ann.get(f"/messages/{answer['id']}/context")
     assert "4817" not in str(context) and "deleted since" in context["messages"][-1]["text"]
