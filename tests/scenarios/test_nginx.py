@@ -446,12 +446,15 @@ async def test_a_pod_that_drains_is_passed_over(pods, redis, nginx, opened):
     ann = await front.person()
     first = [await dial(opened, front.url, ann.token, POLLING, f"127.0.2.{i + 1}") for i in range(12)]
     leaving = max(made, key=lambda pod: len(pod.services.sockets))
-    staying = [pod for pod in made if pod is not leaving]
+    staying, going = [pod for pod in made if pod is not leaving], len(leaving.services.sockets)
     await leaving.services.sockets.drain(1012, "restarting", lambda: 0)
     with pytest.raises(aiohttp.WSServerHandshakeError):
         await ann.native(leaving)
     for _ in range(12):  # it has the fewest sockets, and would draw each of these
         assert "ts" in await (await ann.native()).ask("ping", {})
+    async with asyncio.timeout(10):
+        while sum(door.closed is not None for door in first) < going:
+            await asyncio.sleep(0.02)
     for i, door in enumerate(first):
         if door.closed:
             again = await dial(opened, front.url, ann.token, UPGRADING, f"127.0.2.{i + 1}")
