@@ -111,8 +111,9 @@ async def test_killed_in_the_middle_of_sends_it_has_lost_nothing_that_it_acknowl
                 return
 
     work = [asyncio.create_task(send_until_it_dies(w)) for w in range(8)]
-    while len(acked) < 100:
-        await asyncio.sleep(0.005)
+    async with asyncio.timeout(30):
+        while len(acked) < 100:
+            await asyncio.sleep(0.005)
     await pod.end(signal.SIGKILL)
     await asyncio.gather(*work)
     again = await processes().start()

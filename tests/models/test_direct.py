@@ -160,7 +160,7 @@ async def test_a_postgres_that_accepts_and_says_nothing_is_given_up(monkeypatch)
 
 async def test_a_cancelled_question_leaves_no_answer_to_the_next(direct):
     pid = await backend(direct)
-    asked = asyncio.create_task(direct.run(ask("select 'late' from pg_sleep(0.05)")))
+    asked = asyncio.create_task(direct.run(ask("select 'late' from pg_sleep(20)")))
     await until(lambda: direct.busy)
     asked.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -170,7 +170,7 @@ async def test_a_cancelled_question_leaves_no_answer_to_the_next(direct):
 
 async def test_it_does_one_thing_at_a_time(direct):
     await backend(direct)
-    asked = asyncio.create_task(direct.run(ask("select 1 from pg_sleep(0.05)")))
+    asked = asyncio.create_task(direct.run(ask("select 1 from pg_sleep(0.5)")))
     await until(lambda: direct.busy)
     with pytest.raises(RuntimeError, match="one thing"):
         await direct.run(ask("select 2"))

@@ -1,6 +1,7 @@
 """Budgets: kept before a call and in the middle of an answer, over all pods; told of when they are near."""
 
 import asyncio
+from decimal import Decimal
 from pathlib import Path
 
 import psycopg2
@@ -43,7 +44,7 @@ async def limit(admin, **fields):
 async def known(*pods):
     """Both have heard of the limit: at once over Redis, without it within two seconds."""
     async with asyncio.timeout(3):
-        while not all(pod.services.budgets.limited for pod in pods):
+        while not all(one.limited and not one._nudged.is_set() for one in (pod.services.budgets for pod in pods)):
             await asyncio.sleep(0.05)
 
 
@@ -244,11 +245,15 @@ async def test_a_limit_that_is_taken_away_ends_nothing_any_more(pods, model):
     model.scripts = [Script(("text", "하나 "), ("wait", go), ("text", "가" * 6000), ("usage", 10, 10))]
     sent = await door.send(room, "질문")
     await door.event("stream")
+    running = admin.pod.services.generation._running
+    assert len(running) == 1
     await limit(admin)
     async with asyncio.timeout(5):
         while admin.pod.services.budgets.limited:
             await asyncio.sleep(0.05)
-    await asyncio.sleep(1.2)  # a beat
+    async with asyncio.timeout(5):  # a beat
+        while any(one.allowance and one.allowance.passed(6000, Decimal(0)) for one in running.values()):
+            await asyncio.sleep(0.05)
     go.set()
     assert (await door.answer_to(sent["messageId"]))["status"] == "complete"
 
@@ -275,7 +280,7 @@ async def test_the_soft_limit_is_told_of_also_where_the_hard_one_refuses(pods, m
 async def test_a_preview_costs_too(pods, model):
     admin, ann, room, _ = await talk(pods, model)
     await limit(admin, hard=10)
-    await asyncio.sleep(0.1)
+    await known(ann.pod)
     status, problem = await ann.call("POST", f"/rooms/{room}/preview", {"text": "길게 " * 20})
     assert (status, problem["code"]) == (429, "budget.exceeded") and problem["retryAfterMs"] > 0
     assert model.calls == []

@@ -156,8 +156,9 @@ async def test_a_loop_that_is_held_up_and_a_full_pool_are_felt(pods):
             await asyncio.sleep(0.05)
     db = pod.services.db
     slow = [asyncio.create_task(db.run_bare(lambda sql: sql.rows("select pg_sleep(0.3)"))) for _ in range(3)]
-    await asyncio.sleep(0.1)
-    assert db.busy == 1 and db.waiting >= 2  # what runs beside requests waits with them
+    async with asyncio.timeout(5):  # what runs beside requests waits with them
+        while not (db.busy == 1 and db.waiting >= 2):
+            await asyncio.sleep(0.01)
     await asyncio.gather(*slow)
     async with asyncio.timeout(5):
         while db.busy or db.waiting:
