@@ -89,7 +89,7 @@ async def test_problems_have_one_shape_and_name_the_request(pods):
         (b"", "application/json", 400, "request.invalid"),
         (b"\xff\xfe", "application/json", 400, "request.invalid"),
         (b"[" * 100_000, "application/json", 400, "request.invalid"),
-        (b'{"text": "\\ud800"}', "application/json", 400, "request.invalid"),
+        (b'{"text": "\\ud800"}', "application/json", 422, "message.invalid"),
         (b'{"text": NaN}', "application/json", 400, "request.invalid"),
         (b'{"text": "x"}', "text/plain", 415, "request.unsupported_media"),
         (b"text=x", "application/x-www-form-urlencoded", 415, "request.unsupported_media"),

@@ -136,7 +136,7 @@ async def test_after_the_last_disconnect_nothing_is_sent_but_pings(io_loop, serv
     "packet",
     [
         *("4abc", "49", "4", "42{}", "42[]", "42", '42abc["message"]', '42["message"', "42[NaN]", '42["a",NaN]'),
-        *('42["connect",{},{"token":"good"}]', '42["disconnect","x"]', "42[1]", '42["\\ud800"]', '44"x"', "41{}"),
+        *('42["connect",{},{"token":"good"}]', '42["disconnect","x"]', "42[1]", '44"x"', "41{}"),
         *("43[1]", '499999999999-["x"]', '451-["connect",{"_placeholder":true,"num":0}]', '4511-["echo"]', b"\x00"),
         '42["echo",' + "[" * 5000 + "]" * 5000 + "]",
         "40",
