@@ -166,13 +166,7 @@ def decode_frame(frame: bytes) -> tuple[Any, str, Command]:
 
     Raises Unintelligible, or BadCommand when the command is known and its data is wrong.
     """
-    try:
-        return _decode_frame(frame)
-    except (Unintelligible, BadCommand):
-        again = surrogates.mended(frame)
-        if again is None:
-            raise
-    return _decode_frame(again)
+    return surrogates.decoded(frame, _decode_frame, (Unintelligible, BadCommand))
 
 
 def _decode_frame(frame: bytes) -> tuple[Any, str, Command]:

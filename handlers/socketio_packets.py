@@ -40,13 +40,7 @@ class Json:
     def loads(text: str) -> Any:
         """Raises PacketError, also for what is nested too deep to be walked through safely."""
         try:
-            try:
-                value = msgspec.json.decode(text)
-            except msgspec.MsgspecError:
-                again = surrogates.mended(text.encode())
-                if again is None:
-                    raise
-                value = msgspec.json.decode(again)
+            value = surrogates.decoded(text, msgspec.json.decode, msgspec.MsgspecError)
         except (msgspec.MsgspecError, ValueError, RecursionError):
             raise PacketError("bad JSON") from None
         if text.count("[") + text.count("{") > MAX_DEPTH and _deeper_than(value, MAX_DEPTH):

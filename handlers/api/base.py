@@ -10,6 +10,7 @@ import re
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, Literal
 from urllib.parse import unquote_to_bytes
 
@@ -244,15 +245,8 @@ class ApiHandler(RequestHandler):
         sort = self.request.headers.get("Content-Type", "").partition(";")[0].strip().lower()
         if sort != "application/json":
             raise Invalid("request.unsupported_media", "The body must be application/json.")
-        raw = bytes(self._received)
         try:
-            return decoded(raw, kind)
-        except (msgspec.DecodeError, RecursionError, UnicodeDecodeError, OverflowError) as error:
-            again = surrogates.mended(raw)
-            if again is None:
-                raise BadRequest(f"The body is not JSON: {error}") from None
-        try:
-            return decoded(again, kind)
+            return surrogates.decoded(bytes(self._received), partial(decoded, kind), msgspec.DecodeError)
         except (msgspec.DecodeError, RecursionError, UnicodeDecodeError, OverflowError) as error:
             raise BadRequest(f"The body is not JSON: {error}") from None
 
@@ -279,7 +273,7 @@ def nothing_here() -> NotFound:
 # -- pieces that many routes share
 
 
-def decoded(raw: bytes, kind: type[Struct]) -> Any:
+def decoded(kind: type[Struct], raw: bytes) -> Any:
     """A body. Raises Invalid for a wrong type, msgspec's and Python's errors for what is no JSON."""
     try:
         return msgspec.json.decode(raw, type=kind)

@@ -204,7 +204,8 @@ async def events(
                 yield None
                 return
             if data:
-                yield _decoded(data, decode)
+                # One that cuts an emoji in two between two events has said something all the same.
+                yield surrogates.decoded(data, decode, msgspec.MsgspecError, surrogates.SHOWN)
     except errors.status as error:
         headers = error.response.headers
         detail = words_of(error.status_code, getattr(error, "body", None))
@@ -218,17 +219,6 @@ async def events(
     finally:
         if stream is not None:
             await stream.close()
-
-
-def _decoded(data: bytes, decode: Callable[[bytes], Any]) -> Any:
-    """An event. A provider that cuts an emoji in two between two events has said something all the same."""
-    try:
-        return decode(data)
-    except msgspec.MsgspecError:
-        again = surrogates.mended(data, surrogates.SHOWN)
-        if again is None:
-            raise
-    return decode(again)
 
 
 class VendorErrors(NamedTuple):
