@@ -17,7 +17,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 from weakref import WeakKeyDictionary
 
 import psycopg2
-from peewee import InterfaceError, OperationalError, PostgresqlDatabase, ProgrammingError
+from peewee import DataError, InterfaceError, OperationalError, PostgresqlDatabase, ProgrammingError
 from playhouse.db_url import parse
 from playhouse.migrations import Runner
 from psycopg2 import extensions
@@ -33,6 +33,8 @@ EXTENSION_LEAST = (0, 8)  # iterative scans of an index
 # A plan is made once and kept: made for tables that are still small it would read them whole, and go on so when they are
 # not. Left are nested loops over indexes.
 UNFIT_TO_KEEP = ("enable_seqscan", "enable_bitmapscan", "enable_hashjoin", "enable_mergejoin", "jit")
+# What no row can hold: U+0000 in a text, a number beyond its column.
+UNWRITABLE = (ValueError, DataError, psycopg2.DataError)
 LOST = (OperationalError, InterfaceError, psycopg2.OperationalError, psycopg2.InterfaceError)
 
 

@@ -17,7 +17,7 @@ from config.logs import room_of
 from config.settings import Settings
 from models import budgets, errors, generations, rooms
 from models.budgets import Held
-from models.database import Database, DatabaseUnavailable, Sql
+from models.database import UNWRITABLE, Database, DatabaseUnavailable, Sql
 from models.generations import Claimer, Ending, Fence, Job, Lease
 from models.messages import MessageRow
 from services import prompts
@@ -353,7 +353,7 @@ class Generation:
         try:
             # Also of one that is another's now, or deleted: it was asked for, and cost what it cost.
             with part(answer.trace, "finish"):
-                await self._finish(answer, status, error, question)
+                status = await self._finish(answer, status, error, question)
         finally:
             if answer.trace is not None:
                 answer.trace.end(status, error)
@@ -488,8 +488,8 @@ class Generation:
 
     async def _finish(
         self, answer: Answer, status: str, error: ProviderError | None, question: MessageRow | None
-    ) -> None:
-        """Write the end; try as long as the lease may hold, since the text is only here."""
+    ) -> str:
+        """Write the end; try as long as the lease may hold, since the text is only here. Returns how it has ended."""
         ending = answer.ending(status, error)
         self.observer.spent(ending.provider, ending.model, ending.input_tokens, ending.output_tokens)
         deadline, bare = time.monotonic() + FINISH_TRIES_S, False
@@ -508,17 +508,20 @@ class Generation:
                 # It can't be written as it is, and would be made anew for ever: an end it has all the same.
                 self.observer.broke(failure, answer.row.id)
                 log.error("answer not written", extra={"answer": answer.row.id}, exc_info=failure)
-                status, ending = "failed", _unwritten(ending)
+                ending = _unwritten(ending)
         if row is None:
-            return
+            return ending.status
         self._bus.publish(row.room_id, Event("message", view(row)))
         self.on_changed(row.room_id)
         if ending.cost:
             self.observer.paid(ending.model, float(ending.cost))
-        if answer.job.room_name is not None or question is None:
-            return
-        if await self._db.run(rooms.name_if_unnamed, row.room_id, title(question.content)):
+        if (
+            answer.job.room_name is None
+            and question is not None
+            and await self._db.run(rooms.name_if_unnamed, row.room_id, title(question.content))
+        ):
             self._named()
+        return ending.status
 
     # -- leases and stops
 
@@ -558,9 +561,7 @@ class Generation:
         """All at once; one by one where that fails, so that what is wrong with one answer is no other's end."""
         try:
             return await self._db.run(generations.renew_all, work, self._settings.lease_s)
-        except DatabaseUnavailable:
-            raise
-        except Exception as failure:
+        except UNWRITABLE as failure:
             if len(work) > 1:
                 return [lease for one in work for lease in await self._renew([one])]
             log.error("lease not renewed", extra={"answer": work[0][0].message_id}, exc_info=failure)
