@@ -68,14 +68,3 @@ def since(sql: Sql, n: int, limit: int = 1000) -> list[Entry]:
         limit,
     )
     return [Entry(*row) for row in found]
-
-
-def prune(sql: Sql, keep_days: int, most: int) -> int:
-    """Forget what every live pod has read long ago, the oldest first. Returns how many."""
-    return sql.run(
-        "delete from access_log where n in (select n from access_log where n <= (select min(n) + %s from access_log)"
-        " and at < now() - make_interval(days => %s) order by n limit %s)",
-        most,
-        keep_days,
-        most,
-    )

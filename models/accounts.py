@@ -265,26 +265,6 @@ def end_over(sql: Sql, most: int) -> int:
     return len(over)
 
 
-def prune_sessions(sql: Sql, keep_days: int, most: int) -> int:
-    """Forget sessions that ended or ran out long ago, with the device and the address that they were opened from."""
-    return sql.run(
-        "delete from sessions where id in (select id from sessions where least(ended_at, expires_at)"
-        " < now() - make_interval(days => %s) limit %s for update skip locked)",
-        keep_days,
-        most,
-    )
-
-
-def prune_resets(sql: Sql, keep_days: int, most: int) -> int:
-    """Forget links for a new password that nobody used."""
-    return sql.run(
-        "delete from password_resets where hash in (select hash from password_resets"
-        " where expires_at < now() - make_interval(days => %s) limit %s)",
-        keep_days,
-        most,
-    )
-
-
 def end_sessions(sql: Sql, user_id: str) -> None:
     """All of an account."""
     for row in sql.rows("select id from sessions where user_id = %s and ended_at is null", user_id):

@@ -208,3 +208,22 @@ def erasing(sql: Sql) -> list[str]:
 
 def mark_erasing(sql: Sql, user_id: str, yes: bool) -> None:
     sql.run("update users set erasing = %s where id = %s", yes, user_id)
+
+
+# What programs keep for themselves: table -> (its key, when it was over).
+PASSING = {
+    "access_log": ("n", "at"),  # every live pod has read it long ago
+    "sessions": ("id", "least(ended_at, expires_at)"),  # with the device and the address that it was opened from
+    "password_resets": ("hash", "expires_at"),
+}
+
+
+def prune(sql: Sql, table: str, keep_days: int, most: int) -> int:
+    """Forget rows of one of `PASSING` that were over so many days ago, at most `most`. Returns how many."""
+    key, over_at = PASSING[table]
+    return sql.run(
+        f"delete from {table} where {key} in (select {key} from {table}"
+        f" where {over_at} < now() - make_interval(days => %s) limit %s for update skip locked)",
+        keep_days,
+        most,
+    )

@@ -10,7 +10,7 @@ import logging
 from collections.abc import Callable
 
 from config.settings import Settings
-from models import access, accounts, retention, rooms, search
+from models import retention, rooms, search
 from models.database import Database
 from models.messages import MessageRow
 from services.messages import title
@@ -60,10 +60,10 @@ class Retention:
 
     async def prune(self) -> None:
         """Forget what was kept for programs only: changes of access that every pod has applied, sessions that are over."""
-        for forget in (access.prune, accounts.prune_sessions, accounts.prune_resets):
+        for table in retention.PASSING:
             more = True
             while more:
-                more = await self._db.run(forget, KEEP_DAYS, BATCH) == BATCH
+                more = await self._db.run(retention.prune, table, KEEP_DAYS, BATCH) == BATCH
 
     async def purge(self, told: Callable[[str, int], None] = lambda room_id, removed: None) -> int:
         """Remove what is past its time, everywhere. told: (room, how many more) as it goes on. Returns how many."""
