@@ -266,8 +266,9 @@ class Connection:
 
     def answer(self, command_id: Any, reply: Reply) -> None:
         """A reply, however long, is what was asked for: nobody is slow for not having taken it at once."""
+        before = self.wire.unsent
         self.wire.reply(command_id, reply)
-        self._owed = self.wire.unsent
+        self._owed = self.wire.unsent - before
 
     def refuse(self, error: ChatError, command_id: Any, event: str | None = None, client_id: str | None = None) -> None:
         """A failing command is answered; one without an id, and what can't be understood, by an `error` event."""
