@@ -41,7 +41,7 @@ class Sockets:
         elsewhere: Elsewhere,
         tasks: Tasks,
         limit: int,
-        still: Callable[[Identity], bool] = lambda who: True,
+        still: Callable[[Identity], bool],
     ) -> None:
         """limit: connections a user; 0 is none. still: False of somebody who may have lost his access since he was asked."""
         self._registry = registry

@@ -10,7 +10,7 @@ import pytest
 
 from models import accounts
 from models.database import DatabaseUnavailable
-from tests.pods import SECRET, Refused
+from tests.pods import SECRET, Native, Refused
 
 PASSWORD = "correct horse battery"
 
@@ -302,12 +302,16 @@ async def test_a_new_name_holds_on_live_sockets_and_is_told_to_who_shares_a_room
 async def test_a_socket_ends_with_the_session_of_its_cookie(pods):
     pod = await pods.start()
     ann, bob = await pod.person(), await pod.person()
-    door, other = await ann.native(), await bob.native()
+    async with pod.http.post(pod.url + "/auth/login", json={"email": ann.email, "password": PASSWORD}) as answer:
+        own = {"Cookie": f"maru_session={answer.cookies['maru_session'].value}", "Origin": pod.url}
+    door, other = Native(await pod.http.ws_connect(pod.url + "/ws", headers=own)), await bob.native()
+    await door.ask("ping", {})
     await pod.services.db.run(
         lambda sql: sql.run("update sessions set expires_at = now() - interval '1 s' where user_id = %s", ann.id)
     )
     await pod.services.accounts.end_over()
     assert (await door.end(2))[0] == 4500
+    await door.close()
     assert (await other.ask("ping", {}))["ts"]
 
 

@@ -81,6 +81,18 @@ async def test_an_answer_streams_on_every_pod_and_is_stopped_from_any(pods, redi
         assert (final["status"], final["text"], final["stoppedBy"]) == ("stopped", "하나 둘 셋 ", ann.id)
 
 
+async def test_a_read_mark_reaches_ones_devices_on_other_pods_that_have_not_joined(pods, redis):
+    a, b = await two(pods, redis)
+    ann, bob, room, here, there = await meet(a, b)
+    second = await ann.native(b)
+    async with asyncio.timeout(10):  # each pod looks at the other every two seconds
+        while not a.services.presences._elsewhere.online(ann.id):
+            await asyncio.sleep(0.05)
+    sent = await here.send(room, "하나")
+    await here.ask("read", {"roomId": room, "seq": sent["seq"]})
+    await second.event("read", 2, roomId=room, userId=ann.id, seq=sent["seq"])
+
+
 @pytest.mark.parametrize("how", ["kill", "pause"])
 async def test_with_redis_gone_chat_goes_on_from_rows_and_nothing_is_missing_when_it_is_back(pods, redis, how):
     a, b = await two(pods, redis, sends_per_10s=0)
