@@ -1,12 +1,16 @@
 """Logs: one JSON object a line, on stderr. Events with fields, never content or secrets."""
 
+import contextlib
 import json
 import logging
+import queue
 import re
 import sys
+import threading
 import time
 from collections.abc import Iterable
 from contextvars import ContextVar
+from typing import TextIO
 
 STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 # What a line is about, set where a request or a command comes in; work beside requests starts without.
@@ -22,6 +26,8 @@ TOKEN_LIKE = re.compile(
 HIDDEN = "***"
 # Shorter ones would be found in innocent words.
 SHORT = 6
+MOST_LINES = 10_000
+CLOSE_S = 2.0
 
 
 # Postgres quotes rows and statements, and so what people wrote, in the lines behind the first.
@@ -63,9 +69,54 @@ class JsonLines(logging.Formatter):
         return TOKEN_LIKE.sub(HIDDEN, text)
 
 
+class Writer(logging.Handler):
+    """Writes lines in a thread of its own: who reads them may stop reading, and the loop does not stop with it.
+
+    Lines are made where they are logged, since what they are about is known there. When `most` of them wait, new ones
+    are lost, and a line says how many. `close` gives those that wait `CLOSE_S` seconds.
+    """
+
+    def __init__(self, stream: TextIO, formatter: logging.Formatter, most: int = MOST_LINES) -> None:
+        super().__init__()
+        self.formatter = formatter
+        self._stream = stream
+        self._lines: queue.Queue[str | None] = queue.Queue(most)
+        self._lost = 0
+        self._thread = threading.Thread(target=self._write, name="logs", daemon=True)
+        self._thread.start()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            line = self.format(record)
+            if self._lost and not self._lines.full():
+                lost = logging.LogRecord("maru.logs", logging.WARNING, "", 0, "log lines lost", (), None)
+                lost.lines = self._lost
+                self._lines.put_nowait(self.format(lost))
+                self._lost = 0
+            self._lines.put_nowait(line)
+        except queue.Full:
+            self._lost += 1
+        except Exception:
+            self.handleError(record)
+
+    def _write(self) -> None:
+        while (line := self._lines.get()) is not None:
+            try:
+                self._stream.write(line + "\n")
+                if self._lines.empty():
+                    self._stream.flush()
+            except (OSError, ValueError):  # a full disk, a reader that has gone: lines are lost, nothing else
+                continue
+
+    def close(self) -> None:
+        with contextlib.suppress(queue.Full):
+            self._lines.put(None, timeout=CLOSE_S)
+            self._thread.join(CLOSE_S)
+        super().close()
+
+
 def configure_logs(level: str, secrets: Iterable[str] = ()) -> None:
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(JsonLines(secrets))
+    handler = Writer(sys.stderr, JsonLines(secrets))
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
     logging.getLogger("tornado.application").addFilter(no_request)
     # At debug these write statements with their parameters, requests with their bodies, addresses with their secrets.

@@ -1,6 +1,7 @@
 """What a pod writes while it runs: who asked and where, never what was said; and what it does when somebody asks it."""
 
 import asyncio
+import contextlib
 import json
 import logging
 import os
@@ -8,11 +9,13 @@ import re
 import signal
 import subprocess
 import sys
+import threading
+import time
 
 import psycopg2
 import pytest
 
-from config.logs import JsonLines
+from config.logs import JsonLines, Writer
 from config.settings import Settings
 from services import stacks
 from services.faults import PER_MINUTE, described
@@ -175,6 +178,40 @@ async def test_connections_and_answers_are_told_of_and_messages_are_not(pods, mo
         ("connection closed", None), ("connection closed", 4500),
     ]  # fmt: skip
     assert "비밀" not in caplog.text and answer["text"] not in caplog.text
+
+
+def test_a_reader_of_lines_that_stops_reading_holds_nobody_up_and_what_was_lost_is_said():
+    reading, writing = os.pipe()
+    with os.fdopen(reading) as reader, os.fdopen(writing, "w") as stream:
+        logger, handler = logging.Logger("maru.test"), Writer(stream, JsonLines(), most=100)
+        logger.addHandler(handler)
+        for number in range(2000):  # a pipe holds some 600 of them
+            logger.info("line", extra={"number": number, "filling": "x" * 50})
+        out: list[str] = []
+        read = threading.Thread(target=lambda: out.append(reader.read()))
+        read.start()
+        time.sleep(0.1)
+        logger.info("last")
+        handler.close()
+        stream.close()
+        read.join(10)
+    lines = [json.loads(line) for line in out[0].splitlines()]
+    numbers = [line["number"] for line in lines if line["event"] == "line"]
+    lost = sum(line["lines"] for line in lines if line["event"] == "log lines lost")
+    assert numbers == sorted(set(numbers)) and len(numbers) + lost == 2000 and lost > 0
+    assert lines[-1]["event"] == "last"
+
+
+def test_a_full_disk_under_the_lines_ends_nothing():
+    with contextlib.suppress(OSError), open("/dev/full", "w") as stream:
+        logger, handler = logging.Logger("maru.test"), Writer(stream, JsonLines())
+        logger.addHandler(handler)
+        for _ in range(20):
+            logger.info("line", extra={"filling": "x" * 1000})
+            time.sleep(0.001)
+        assert handler._thread.is_alive()
+        handler.close()
+        assert not handler._thread.is_alive()
 
 
 async def test_only_so_many_faults_a_minute_are_written_down(pods):
