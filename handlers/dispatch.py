@@ -33,7 +33,7 @@ from handlers.protocol import (
 )
 from services.accounts import is_uuid
 from services.container import Services
-from services.errors import AuthError, Conflict, Limited, NotFound, message_not_found, read_only, room_not_found
+from services.errors import AuthError, Conflict, Limited, message_not_found, read_only, room_not_found
 from services.messages import Sent, check_member
 from services.realtime.events import RunningAnswer, timestamp
 from services.rooms import Snapshot
@@ -201,10 +201,7 @@ class Dispatcher:
 
 
 async def send(services: Services, identity: Any, command: Send) -> protocol.Sent:
-    reply_to = or_none(command.reply_to)
-    if reply_to is not None and not is_uuid(reply_to):
-        raise NotFound("message.reply_not_found", "The message that you reply to is not there.", field="replyTo")
     sent = await services.messages.send(
-        identity, room_id_of(command.room_id), command.text, or_none(command.client_id), reply_to
+        identity, room_id_of(command.room_id), command.text, or_none(command.client_id), or_none(command.reply_to)
     )
     return protocol.Sent(*sent)

@@ -93,7 +93,8 @@ WhoAnswers = Callable[[str, str, bool], str | None]
 PREPARED = {
     "maru_lock": "(uuid[]) as select from room_heads where room_id = any($1) order by room_id for update",
     "maru_look_up": "(uuid[], uuid[], text[], uuid[]) as"
-    " select v.i, h.head, h.last_seq, m.role, u.name, r.name, r.bot::text, k.id, k.seq, k.changed_seq, k.created_at,"
+    " select v.i, h.head, h.last_seq, m.role, u.name, r.name, r.bot::text, k.id, k.seq,"
+    " coalesce(k.first_changed, k.changed_seq), k.created_at,"
     " case when p.room_id = v.room_id and not p.deleted then p.role end, clock_timestamp()"
     " from unnest($1, $2, $3, $4) with ordinality v(room_id, user_id, client_id, reply_to, i)"
     " left join room_heads h on h.room_id = v.room_id left join rooms r on r.id = v.room_id"
@@ -328,15 +329,21 @@ def _number(
 
 
 def find_by_client(sql: Sql, room_id: str, user_id: str, client_id: str) -> MessageRow | None:
-    """The message of an earlier send, while its sender is a member."""
+    """The message of an earlier send with the number that it had then, while its sender is a member."""
     row = sql.row(
-        SELECT + " join members x on x.room_id = m.room_id and x.user_id = m.user_id"
+        "select m.first_changed, "
+        + COLUMNS
+        + FROM
+        + " join members x on x.room_id = m.room_id and x.user_id = m.user_id"
         " where m.room_id = %s and m.user_id = %s and m.client_id = %s",
         room_id,
         user_id,
         client_id,
     )
-    return MessageRow(*row) if row else None
+    if row is None:
+        return None
+    found = MessageRow(*row[1:])
+    return found._replace(changed_seq=row[0] or found.changed_seq)
 
 
 # -- changing one

@@ -28,6 +28,7 @@ MESSAGE = (
     "id", "room_id", "seq", "changed_seq", "user_id", "role", "content", "created_at", "client_id", "reply_to", "status",
     "attempt", "edited_at", "deleted", "versions", "bot_name", "asked_by", "provider", "model", "input_tokens",
     "output_tokens", "usage_estimated", "reasoning", "reasoning_ms", "sources", "stopped_by", "error_code", "error_message",
+    "first_changed",
 )  # fmt: skip
 KINDS = (
     Kind(
@@ -52,6 +53,8 @@ KINDS = (
     ),
 )  # fmt: skip
 BY_NAME = {kind.name: kind for kind in KINDS}
+# Columns that an earlier version of this one did not give.
+LATER = {"first_changed"}
 ROLES = ("user", "bot", "system")
 STATUSES = ("complete", "stopped", "failed")
 PEOPLE = ("user_id", "created_by", "asked_by", "stopped_by")
@@ -123,7 +126,7 @@ class Import:
             self._begun = True
             return
         kind = BY_NAME.get(name)
-        if kind is None or not isinstance(row, dict) or set(row) != set(kind.columns):
+        if kind is None or not isinstance(row, dict) or not set(kind.columns) - LATER <= set(row) <= set(kind.columns):
             raise Unreadable("not a row that an export has")
         if any(not isinstance(row[column], str | None) for column in IDS if column in row):
             raise Unreadable("not a row that an export has: an id is a text")

@@ -61,6 +61,10 @@ def message_not_found() -> NotFound:
     return NotFound("message.not_found", "There is no such message, or you may not see it.")
 
 
+def reply_not_found() -> NotFound:
+    return NotFound("message.reply_not_found", "The message that you reply to is not there.", field="replyTo")
+
+
 def read_only() -> Forbidden:
     return Forbidden("room.read_only", "You can read here, not write.")
 

@@ -24,15 +24,16 @@ from models.database import Database, DatabaseUnavailable, Sql
 from models.direct import Direct
 from models.generations import Claimer, Job
 from models.messages import Appended, MessageRow, NewMessage
-from services.accounts import Identity
+from services.accounts import Identity, is_uuid
 from services.errors import (
+    ChatError,
     Conflict,
     Forbidden,
     Invalid,
-    NotFound,
     limited,
     message_not_found,
     read_only,
+    reply_not_found,
     room_not_found,
     unavailable,
 )
@@ -260,11 +261,17 @@ class Messages:
     async def _send(
         self, who: Identity, room_id: str, text: str, client_id: str | None, reply_to: str | None, span: Span | None
     ) -> Sent:
-        self._check_text(text)
+        try:
+            self._check_text(text)
+            if reply_to is not None and not is_uuid(reply_to):
+                raise reply_not_found()
+        except ChatError:
+            if client_id is not None and (sent := await self._sent_before(who, room_id, client_id)):
+                return sent
+            raise
         taken = await self._sends.take(who.user_id)
         if taken.wait_s:
             if client_id is not None and (sent := await self._sent_before(who, room_id, client_id)):
-                self.sends["duplicate"] += 1
                 return sent
             self.sends["limited"] += 1
             raise limited(taken.wait_s, "You are sending too fast. Wait a moment.")
@@ -293,7 +300,7 @@ class Messages:
         if done.refused == "room.read_only":
             raise read_only()
         if done.refused == "message.reply_not_found":
-            raise NotFound("message.reply_not_found", "The message that you reply to is not there.", field="replyTo")
+            raise reply_not_found()
         if done.refused is not None:
             raise room_not_found()
         assert done.message is not None
@@ -313,7 +320,10 @@ class Messages:
 
     async def _sent_before(self, who: Identity, room_id: str, client_id: str) -> Sent | None:
         row = await self._db.run_bare(messages.find_by_client, room_id, who.user_id, client_id)
-        return Sent(row.id, row.seq, row.changed_seq, timestamp(row.created_at), True) if row else None
+        if row is None:
+            return None
+        self.sends["duplicate"] += 1
+        return Sent(row.id, row.seq, row.changed_seq, timestamp(row.created_at), True)
 
     # -- group commit
 

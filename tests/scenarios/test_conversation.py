@@ -1,6 +1,7 @@
 """One story, told through every door: the events are the same."""
 
 import asyncio
+from uuid import uuid4
 
 import pytest
 
@@ -330,6 +331,37 @@ async def test_twenty_sends_in_ten_seconds_over_all_doors_and_repeats_cost_nothi
     await b.send(room, "others may")
     await asyncio.sleep(error["retryAfterMs"] / 1000)
     await a.send(room, "now")
+
+
+async def test_a_repeat_has_the_first_result_whatever_is_wrong_with_it_and_became_of_the_message(pods, kind):
+    pod, ann, bob, room, a, b = await two(pods, kind, sends_per_10s=2)
+    firsts = {key: await a.send(room, "@maru " + key, clientId=key) for key in ("edited", "deleted")}
+    with pytest.raises(Refused, match=r"rate\.limited"):
+        await a.send(room, "one more")
+    await a.ask("edit", {"messageId": firsts["edited"]["messageId"], "text": "other"})
+    await a.ask("edit", {"messageId": firsts["edited"]["messageId"], "text": "another"})
+    await a.ask("delete", {"messageId": firsts["deleted"]["messageId"]})
+
+    async def repeats():
+        for key, first in firsts.items():
+            expected = first | {"duplicate": True}
+            for text in ("other", "", " ", "x" * 20_001, "\0", "@maru"):
+                assert await a.send(room, text, clientId=key) == expected, text[:10]
+            for reply_to in ("no id", str(uuid4()), firsts["deleted"]["messageId"]):
+                assert await a.send(room, "x", clientId=key, replyTo=reply_to) == expected, reply_to
+            both = await asyncio.gather(*(a.send(room, "x", clientId=key) for _ in range(2)))
+            assert both == [expected, expected]
+            status, told = await ann.call("POST", f"/rooms/{room}/messages", {"text": "", "clientId": key})
+            assert (status, told) == (200, expected)
+
+    await repeats()  # while no send is allowed
+    pod.services.messages.limits[0]._window.clear(ann.id)
+    await repeats()  # and while they are
+    for data in ({"text": ""}, {"text": "x", "replyTo": "no id"}):
+        with pytest.raises(Refused, match=r"message\.(invalid|reply_not_found)"):
+            await a.ask("send", {"roomId": room, "clientId": "new", **data})
+        with pytest.raises(Refused):  # another's
+            await b.ask("send", {"roomId": room, "clientId": "edited", **data})
 
 
 async def test_a_big_frame_is_refused_and_a_huge_one_closes(pods, kind):
