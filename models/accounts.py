@@ -3,7 +3,7 @@
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
-from peewee import BlobField, BooleanField, DateTimeField, IntegerField, TextField, fn
+from peewee import BlobField, BooleanField, DateTimeField, IntegerField, TextField, Tuple, fn
 
 from models import access
 from models.base import Table, UuidField, like, new_id
@@ -122,18 +122,16 @@ def change_admin(sql: Sql, user_id: str, role: str | None, disabled: bool | None
     return find(sql, user_id)
 
 
-def search(sql: Sql, text: str, limit: int) -> list[Any]:
-    """People by a part of the name, or by the whole email."""
-    query = (
-        User.select()
-        .where(
-            User.deleted_at.is_null(),
-            ~User.disabled,
-            (fn.lower(User.name) ** f"%{like(text.lower())}%") | (User.email_key == email_key(text)),
-        )
-        .order_by(fn.lower(User.name), User.id)
-        .limit(limit)
+def search(sql: Sql, text: str, after: tuple[str, str] | None, limit: int) -> list[Any]:
+    """People by a part of the name, or by the whole email, by their names. after: (name, id) of the one before."""
+    query = User.select().where(
+        User.deleted_at.is_null(),
+        ~User.disabled,
+        (fn.lower(User.name) ** f"%{like(text.lower())}%") | (User.email_key == email_key(text)),
     )
+    if after is not None:
+        query = query.where(Tuple(fn.lower(User.name), User.id) > Tuple(fn.lower(after[0]), after[1]))
+    query = query.order_by(fn.lower(User.name), User.id).limit(limit)
     return list(query.bind(sql.peewee))
 
 

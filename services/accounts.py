@@ -358,8 +358,8 @@ class Accounts:
         self._changed()
         return user
 
-    async def search(self, text: str, limit: int) -> list[Any]:
-        return await self._db.run_bare(accounts.search, text, limit)
+    async def search(self, text: str, after: tuple[str, str] | None, limit: int) -> list[Any]:
+        return await self._db.run_bare(accounts.search, text, after, limit)
 
     async def leave_for_good(self, who: Identity, password: str, erase: bool) -> None:
         """erase: what he has said goes too; `services.retention` sees to it."""

@@ -17,8 +17,8 @@ from msgspec import UNSET, Meta
 from tornado.iostream import StreamClosedError
 
 from handlers.api import types
-from handlers.api.auth import amount, session_view
-from handlers.api.base import EPOCH, Call, Route, cursor_of, from_cursor, or_none, time_of
+from handlers.api.auth import amount, session_page
+from handlers.api.base import EPOCH, Call, Route, by_place, cursor_of, from_cursor, or_none, piece, time_of
 from handlers.door import bearer_of
 from models.budgets import EVERYONE, Limit
 from models.database import DatabaseUnavailable
@@ -73,8 +73,7 @@ async def delete_user(call: Call) -> None:
 
 
 async def user_sessions(call: Call) -> types.Sessions:
-    found = await call.services.administration.sessions(call.path["userId"])
-    return types.Sessions([session_view(call, row) for row in found])
+    return session_page(call, await call.services.administration.sessions(call.path["userId"]))
 
 
 async def end_user_sessions(call: Call) -> None:
@@ -180,16 +179,16 @@ async def audit(call: Call) -> types.AuditEntries:
 
 async def faults(call: Call) -> types.Faults:
     found = await call.services.administration.faults()
-    return types.Faults(
-        [
-            types.FaultGroup(g.kind, g.times, timestamp(g.first_at), timestamp(g.last_at), g.example, g.request_id)
-            for g in found
-        ]
-    )
+    groups = [
+        types.FaultGroup(g.kind, g.times, timestamp(g.first_at), timestamp(g.last_at), g.example, g.request_id)
+        for g in found
+    ]
+    return types.Faults(*piece(groups, call.query, lambda one: (one.last_at, one.kind), str, str, newest_first=True))
 
 
 async def settings(call: Call) -> types.SettingsInForce:
-    return types.SettingsInForce([types.InForce(*one) for one in call.services.administration.settings_in_force()])
+    found, more = by_place(call.services.administration.settings_in_force(), call.query)
+    return types.SettingsInForce([types.InForce(*one) for one in found], more)
 
 
 def budget_line(limit: Limit, name: str, spent: Decimal | None) -> types.BudgetLine:
@@ -208,7 +207,8 @@ def budget_line(limit: Limit, name: str, spent: Decimal | None) -> types.BudgetL
 
 
 async def budgets(call: Call) -> types.BudgetLines:
-    return types.BudgetLines([budget_line(*line) for line in await call.services.budgets.lines()])
+    found, more = by_place(await call.services.budgets.lines(), call.query)
+    return types.BudgetLines([budget_line(*line) for line in found], more)
 
 
 async def set_budget(call: Call) -> types.BudgetLine:
@@ -288,9 +288,9 @@ async def follow(call: Call) -> None:
 
 
 async def embedding(call: Call) -> types.EmbeddingModels:
-    found = await call.services.vectors.state()
+    found, more = by_place(await call.services.vectors.state(), call.query)
     return types.EmbeddingModels(
-        [types.EmbeddingModel(m.name, m.serving, m.waiting, m.dimensions, m.korean, m.fault) for m in found]
+        [types.EmbeddingModel(m.name, m.serving, m.waiting, m.dimensions, m.korean, m.fault) for m in found], more
     )
 
 
@@ -306,7 +306,7 @@ ROUTES = [
     Route("DELETE", "/admin/users/{userId}", delete_user, "Delete an account; its messages become nameless, or go too.", T,
           query=types.DeleteAccount, status=204, who="admin"),
     Route("GET", "/admin/users/{userId}/sessions", user_sessions, "Somebody's signed-in devices.", T,
-          reply=types.Sessions, who="admin"),
+          query=types.Page, reply=types.Sessions, who="admin"),
     Route("DELETE", "/admin/users/{userId}/sessions", end_user_sessions, "Sign all of somebody's devices out.", T,
           status=204, who="admin"),
     Route("DELETE", "/admin/users/{userId}/sessions/{sessionId}", end_user_sessions, "Sign a device out.", T,
@@ -323,7 +323,7 @@ ROUTES = [
     Route("GET", "/admin/usage", stats, "The same figures, for tokens and money.", T,
           query=types.StatsQuery, reply=types.StatsLines, who="admin"),
     Route("GET", "/admin/budgets", budgets, "All limits that are set, everyone's first.", T,
-          reply=types.BudgetLines, who="admin"),
+          query=types.Page, reply=types.BudgetLines, who="admin"),
     Route("POST", "/admin/budgets", set_budget, "Set a limit, or take it away.", T,
           body=types.SetBudget, reply=types.BudgetLine, who="admin"),
     Route("GET", "/admin/audit", audit, "What administrators did, newest first.", T,
@@ -331,8 +331,8 @@ ROUTES = [
     Route("GET", "/admin/live", follow, "What is said everywhere or in a room, as server-sent events.", T,
           query=types.FollowLive, reply=types.LiveMessage, who="admin"),
     Route("GET", "/admin/settings", settings, "Settings in force; of secrets only whether they are set.", T,
-          reply=types.SettingsInForce, who="admin"),
+          query=types.Page, reply=types.SettingsInForce, who="admin"),
     Route("GET", "/admin/embedding", embedding, "Models of meaning; none: search and memory go by words alone.", T,
-          reply=types.EmbeddingModels, who="admin"),
-    Route("GET", "/admin/errors", faults, "Faults of the last 30 days, by kind.", T, reply=types.Faults, who="admin"),
+          query=types.Page, reply=types.EmbeddingModels, who="admin"),
+    Route("GET", "/admin/errors", faults, "Faults of the last 30 days, by kind.", T, query=types.Page, reply=types.Faults, who="admin"),
 ]  # fmt: skip

@@ -3,9 +3,10 @@
 from typing import Any
 
 from handlers.api import types
-from handlers.api.base import Call, Route, or_none, time_of
+from handlers.api.base import Call, Route, cursor_of, from_cursor, or_none, piece, time_of
+from handlers.api.problems import BadRequest
 from handlers.dispatch import utc
-from services.accounts import SignedIn
+from services.accounts import SignedIn, is_uuid
 from services.errors import Limited, invalid
 from services.realtime.events import timestamp
 
@@ -96,13 +97,21 @@ async def use_reset(call: Call) -> types.SignedIn:
 
 async def people(call: Call) -> types.People:
     query: types.FindPeople = call.query
-    found = await call.services.accounts.search(query.q, query.limit)
-    return types.People([types.Person(user.id, user.name) for user in found])
+    after = from_cursor(query.cursor, str, str)
+    if after is not None and not is_uuid(after[1]):
+        raise BadRequest("This cursor is not one that was given out.", "cursor")
+    found = await call.services.accounts.search(query.q, after, query.limit + 1)
+    page = [types.Person(user.id, user.name) for user in found[: query.limit]]
+    return types.People(page, cursor_of(page[-1].name, page[-1].id) if len(found) > len(page) else None)
 
 
 async def sessions(call: Call) -> types.Sessions:
-    found = await call.services.accounts.sessions(call.who)
-    return types.Sessions([session_view(call, row) for row in found])
+    return session_page(call, await call.services.accounts.sessions(call.who))
+
+
+def session_page(call: Call, found: list[Any]) -> types.Sessions:
+    views = [session_view(call, row) for row in found]
+    return types.Sessions(*piece(views, call.query, lambda one: (one.created_at, one.id), str, str, newest_first=True))
 
 
 def session_view(call: Call, row: Any) -> types.Session:
@@ -142,7 +151,8 @@ async def make_key(call: Call) -> types.Key:
 
 
 async def keys(call: Call) -> types.Keys:
-    return types.Keys([key_view(row) for row in await call.services.accounts.keys(call.who)])
+    views = [key_view(row) for row in await call.services.accounts.keys(call.who)]
+    return types.Keys(*piece(views, call.query, lambda key: (key.id,), str))
 
 
 async def delete_key(call: Call) -> None:
@@ -167,10 +177,11 @@ ROUTES = [
     Route("GET", "/users/me/usage", my_usage, "Own tokens, money and budgets.", T, reply=types.OwnUsage),
     Route("GET", "/users", people, "People to invite, by part of the name or whole email.", T,
           query=types.FindPeople, reply=types.People),
-    Route("GET", "/users/me/sessions", sessions, "Signed-in devices.", T, reply=types.Sessions),
+    Route("GET", "/users/me/sessions", sessions, "Signed-in devices.", T,
+          query=types.Page, reply=types.Sessions),
     Route("DELETE", "/users/me/sessions/{sessionId}", end_session, "Sign a device out.", T, status=204),
     Route("POST", "/users/me/keys", make_key, "Make an API key; it is shown once.", T,
           body=types.MakeKey, reply=types.Key, status=201),
-    Route("GET", "/users/me/keys", keys, "Own API keys.", T, reply=types.Keys),
+    Route("GET", "/users/me/keys", keys, "Own API keys.", T, query=types.Page, reply=types.Keys),
     Route("DELETE", "/users/me/keys/{keyId}", delete_key, "Delete an API key; its sockets close.", T, status=204),
 ]  # fmt: skip

@@ -7,11 +7,11 @@ one coroutine of a `Call`.
 import base64
 import contextlib
 import re
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 from urllib.parse import unquote_to_bytes
 
 import msgspec
@@ -305,6 +305,31 @@ def from_cursor(text: str | UnsetType, *kinds: Any) -> Any:
     if any(isinstance(part, str) and "\0" in part for part in key):
         raise BadRequest("This cursor is not one that was given out.", "cursor")
     return key
+
+
+T = TypeVar("T")
+
+
+def piece(
+    found: Iterable[T], query: Any, key: Callable[[T], tuple[Any, ...]], *kinds: Any, newest_first: bool = False
+) -> tuple[list[T], str | None]:
+    """A page, and its `next`, of a list that is short enough to be read whole. query: with `cursor` and `limit`.
+
+    key: what the list is ordered by, different for each item; it goes out in the cursor, so that items which come and go
+    meanwhile neither hide others nor bring them twice. kinds: the types of its parts.
+    """
+    after = from_cursor(query.cursor, *kinds)
+    left = sorted(found, key=key, reverse=newest_first)
+    if after is not None:
+        left = [one for one in left if (key(one) < after if newest_first else key(one) > after)]
+    page = left[: query.limit]
+    return page, cursor_of(*key(page[-1])) if len(left) > len(page) else None
+
+
+def by_place(found: Iterable[T], query: Any) -> tuple[list[T], str | None]:
+    """The same for a list whose order nothing but itself knows."""
+    page, more = piece(enumerate(found), query, lambda one: (one[0],), int)
+    return [one for _, one in page], more
 
 
 def time_of(text: str, field: str) -> datetime:

@@ -9,7 +9,7 @@ from msgspec import UNSET, Meta
 from handlers import dispatch, protocol
 from handlers.api import types
 from handlers.api.auth import key_view, my_usage, session_view
-from handlers.api.base import Call, Route, cursor_of, from_cursor, or_none, time_of
+from handlers.api.base import Call, Route, by_place, cursor_of, from_cursor, or_none, piece, time_of
 from handlers.api.problems import BadRequest
 from models.search import Where
 from services.accounts import is_uuid
@@ -63,7 +63,8 @@ async def regenerate(call: Call) -> protocol.Queued:
 
 async def versions(call: Call) -> types.Versions:
     found = await call.services.messages.versions(call.who, call.path["messageId"])
-    return types.Versions([types.Version(number, text, timestamp(at), model) for number, text, at, model in found])
+    page, more = piece(found, call.query, lambda one: (one[0],), int)
+    return types.Versions([types.Version(number, text, timestamp(at), model) for number, text, at, model in page], more)
 
 
 async def context(call: Call) -> types.Context:
@@ -74,8 +75,8 @@ async def context(call: Call) -> types.Context:
 
 
 async def models(call: Call) -> types.ModelList:
-    found = call.services.models.available()
-    return types.ModelList([types.Model(provider, model, default or None) for provider, model, default in found])
+    found, more = by_place(call.services.models.available(), call.query)
+    return types.ModelList([types.Model(provider, model, default or None) for provider, model, default in found], more)
 
 
 async def search(call: Call) -> types.Hits:
@@ -191,12 +192,12 @@ ROUTES = [
           reply=protocol.Nothing, status=202),
     Route("POST", "/messages/{messageId}/regenerate", regenerate, "Have an answer made again.", T,
           reply=protocol.Queued, status=202),
-    Route("GET", "/messages/{messageId}/versions", versions, "Earlier texts.", T, reply=types.Versions),
+    Route("GET", "/messages/{messageId}/versions", versions, "Earlier texts.", T, query=types.Page, reply=types.Versions),
     Route("GET", "/messages/{messageId}/context", context, "Exactly what the model was given.", T,
           reply=types.Context),
     Route("GET", "/search", search, "Messages by words and meaning, best first, in rooms that one may read.", T,
           query=types.SearchQuery, reply=types.Hits),
-    Route("GET", "/models", models, "Models that this server can use.", T, reply=types.ModelList),
+    Route("GET", "/models", models, "Models that this server can use.", T, query=types.Page, reply=types.ModelList),
     Route("GET", "/rooms/{roomId}/export", export, "A room's messages as a file.", T,
           query=types.Export, reply=types.AnyObject),
     Route("GET", "/users/me/export", export_mine, "One's own data as a file.", T, reply=types.AnyObject),

@@ -113,7 +113,8 @@ class OwnUsage(Answer):
 
 class FindPeople(Query):
     q: Annotated[str, Meta(min_length=1, max_length=254)]
-    limit: Limit = 20
+    cursor: str = ""
+    limit: Limit = 50
 
 
 class Person(Answer):
@@ -334,7 +335,7 @@ class SearchQuery(Query):
     until: Time | UnsetType = UNSET
     mode: Literal["hybrid", "text", "semantic"] = "hybrid"
     cursor: str = ""
-    limit: Limit = 20
+    limit: Limit = 50
 
 
 class Hit(Answer):
@@ -429,7 +430,7 @@ class StatsQuery(Query):
     order: Literal["asc", "desc"] = "desc"
     format: Literal["json", "csv"] = "json"
     cursor: str = ""
-    limit: Annotated[int, Meta(ge=1, le=1000)] = 200
+    limit: Limit = 50
 
 
 class StatsLine(Answer):

@@ -24,7 +24,7 @@ export class OwnList {
 
   async fill() {
     try {
-      const { items } = await api.get(`${this.#path}?limit=200`);
+      const items = await api.all(this.#path);
       const rows = items.map((item) => this.#row(item, (text) => this.#end(item, text)));
       const none = make("li", { class: "entry entry--none" }, this.#none);
       this.node.replaceChildren(...(rows.length ? rows : [none]));

@@ -79,7 +79,7 @@ export class BotPart {
   }
 
   async #fillModels() {
-    const { items } = await api.get("/models").catch(() => ({ items: [] }));
+    const items = await api.all("/models").catch(() => []);
     const { bot } = this.#room;
     const standard = items.find((model) => model.default);
     const first = make(

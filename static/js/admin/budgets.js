@@ -27,7 +27,7 @@ export class Budgets {
 
   async #fill() {
     const came = await trying(this.#said, async () => {
-      const [{ items }, { currency }] = await Promise.all([api.get("/admin/budgets"), house()]);
+      const [items, { currency }] = await Promise.all([api.all("/admin/budgets"), house()]);
       this.#currency = currency;
       this.#take(items.filter(({ kind, id }) => kind === this.#kind && id === this.#id));
     });
@@ -115,7 +115,7 @@ export class Budgets {
         const of = this.#id === undefined ? {} : { id: this.#id };
         await api.post("/admin/budgets", { kind: this.#kind, ...of, span: budget.span, unit: budget.unit, ...now });
       }
-      const { items } = await api.get("/admin/budgets");
+      const items = await api.all("/admin/budgets");
       this.#take(items.filter(({ kind, id }) => kind === this.#kind && id === this.#id));
       this.#said.say(say("panel.saved"));
     });

@@ -24,6 +24,6 @@ function example({ example: text, requestId }) {
 
 export async function show() {
   const rows = new Rows({ label: say("admin.errors"), columns: columns(), none: say("errors.none"), long: true });
-  rows.show((await api.get("/admin/errors")).items);
+  rows.show(await api.all("/admin/errors"));
   return { node: [heading(say("admin.errors")), make("p", { class: "hall__lead" }, say("errors.lead")), rows.node] };
 }

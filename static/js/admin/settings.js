@@ -26,7 +26,7 @@ function valueOf({ value, isDefault, isSecret }) {
 }
 
 export async function show() {
-  const [{ items }, { unpriced }] = await Promise.all([api.get("/admin/settings"), house()]);
+  const [items, { unpriced }] = await Promise.all([api.all("/admin/settings"), house()]);
   const rows = new Rows({ label: say("settings.title"), columns: columns(), none: say("settings.none"), long: true });
   const look = (text) => {
     const wanted = text.toLowerCase();
