@@ -356,7 +356,7 @@ def key_login(sql: Sql, key_hash: bytes) -> Login | None:
         id="x.id",
         expires="x.expires_at",
         table="api_keys",
-        match="x.hash = %s and (x.expires_at is null or x.expires_at > now())",
+        match="x.hash = %s",
     )
     row = sql.row(statement, key_hash)
     return Login(*row) if row else None

@@ -21,6 +21,7 @@ from peewee import DataError, InterfaceError, OperationalError, PostgresqlDataba
 from playhouse.db_url import parse
 from playhouse.migrations import Runner
 from psycopg2 import extensions
+from psycopg2.errors import ReadOnlySqlTransaction
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -63,8 +64,15 @@ class DatabaseUnfit(DatabaseUnavailable):
     """Postgres is there and lacks what Maru needs; the message says what to do."""
 
 
-def unavailable(error: Exception) -> DatabaseUnavailable:
+def unavailable(error: BaseException) -> DatabaseUnavailable:
     return DatabaseUnavailable(str(error).split("\n")[0])
+
+
+def is_lost(error: BaseException) -> bool:
+    """Postgres is away, or stands in for another that is: after a failover a standby refuses to write, and the next connection
+    may find the new primary."""
+    told = getattr(error, "orig", error)  # peewee's are around psycopg2's
+    return isinstance(error, LOST) or isinstance(told, ReadOnlySqlTransaction)
 
 
 class Sql:
@@ -217,12 +225,12 @@ class Database:
             if self._peewee.is_closed():
                 self._peewee.connect()
             yield
-        except LOST as error:
-            # The connection may be half dead: a new one costs milliseconds, a wrong state costs data.
-            with contextlib.suppress(Exception):
-                self._peewee.close()
-            raise unavailable(error) from error
-        except BaseException:
+        except BaseException as error:
+            if is_lost(error):
+                # The connection may be half dead: a new one costs milliseconds, a wrong state costs data.
+                with contextlib.suppress(Exception):
+                    self._peewee.close()
+                raise unavailable(error) from error
             if not self._peewee.is_closed() and self._peewee.connection().closed:
                 self._peewee.close()
             raise

@@ -12,7 +12,7 @@ from typing import Any, TypeVar, cast
 import psycopg2
 from psycopg2.extensions import POLL_OK, POLL_WRITE, TRANSACTION_STATUS_IDLE
 
-from models.database import LOST, Database, DatabaseUnavailable, Row, unavailable
+from models.database import Database, DatabaseUnavailable, Row, is_lost, unavailable
 
 T = TypeVar("T")
 # They write BEGIN and COMMIT into their own statements. An error ends them, whatever it was, and is not theirs to handle.
@@ -167,7 +167,7 @@ class Direct:
         try:
             state = self._connection.poll()
         except Exception as error:
-            if not asked or isinstance(error, LOST) or not isinstance(error, psycopg2.Error):
+            if not asked or is_lost(error) or not isinstance(error, psycopg2.Error):
                 self._lose(error)
             else:
                 self._asked_at = None
@@ -197,7 +197,7 @@ class Direct:
 
     def _fail(self, error: Exception) -> None:
         """The steps have failed, or Postgres at one of them."""
-        if isinstance(error, LOST):
+        if is_lost(error):
             self._lose(error)
         elif self._failed is not None:  # the rollback itself
             self._drop()

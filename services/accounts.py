@@ -8,6 +8,7 @@ import asyncio
 import hmac
 import re
 import secrets
+import time
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -122,6 +123,8 @@ class Accounts:
             if login is None:
                 raise invalid_token()
             expires = login.expires_at.timestamp() if login.expires_at else None
+            if expires is not None and expires <= time.time():
+                raise AuthError("auth.expired", "This key has run out. Make another.")
             return Identity(login.user_id, login.name, login.role, login.session_id, True, expires, known_at)
         claims = self._tokens.check(token)
         if not is_uuid(claims.session_id):

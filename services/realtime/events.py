@@ -52,7 +52,8 @@ class Failure(Wire):
 
 
 class Message(Wire):
-    """A message as it is now: new and changed."""
+    """A message as it is now: new and changed. `userName` is its author's name as it is when this is written; a new name
+    changes no message: the room hears `room` with `membersChanged`, and who shows names takes them from the members."""
 
     id: str
     room_id: str

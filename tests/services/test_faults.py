@@ -150,6 +150,49 @@ async def test_sql_on_the_loops_thread_is_refused(pods):
         pod.services.db.call(lambda sql: sql.row("select 1"))
 
 
+async def test_a_standby_that_answers_in_the_primarys_place_refuses_writes_as_unavailable(pods, database_url):
+    """What a pod sees between a failover and the move of the address."""
+    pod = await pods.start()
+    ann = await pod.person()
+    room = await ann.room()
+    door = await ann.native()
+    await door.join(room)
+    who = await pod.services.accounts.by_token(ann.token)
+
+    def standby(switch):
+        connection = psycopg2.connect(database_url)
+        connection.autocommit = True
+        with connection.cursor() as cursor:
+            cursor.execute("set default_transaction_read_only = off")
+            cursor.execute("select current_database()")
+            cursor.execute(f'alter database "{cursor.fetchone()[0]}" set default_transaction_read_only = {switch}')
+        connection.close()
+        kill_backends(database_url)
+
+    standby("on")
+    try:
+        await insist(pod.services.db, lambda sql: sql.row("select 1"))
+        for _ in range(3):
+            with pytest.raises(Refused) as refused:
+                await door.send(room, "x", clientId="one")
+            assert refused.value.code == "unavailable" and refused.value.error["retryable"]
+            status, problem = await ann.call("PATCH", f"/rooms/{room}", {"name": "y"})
+            assert (status, problem["code"]) == (503, "unavailable")
+        with pytest.raises(Unavailable):
+            await pod.services.messages.send(who, room, "x")
+    finally:
+        standby("off")
+    await insist(pod.services.db, lambda sql: sql.row("select 1"))
+    async with asyncio.timeout(20):
+        while True:
+            try:
+                sent = await door.send(room, "x", clientId="one")
+                break
+            except Refused:
+                await asyncio.sleep(0.05)
+    assert sent["seq"] == 1 and not sent["duplicate"]
+
+
 async def test_an_unreachable_database_is_said_so(pods):
     pod = await pods.start()
     ann = await pod.person()
