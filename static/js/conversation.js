@@ -38,6 +38,11 @@ export class Conversation {
     if (!reply.more) this.#takeStreams(reply.streams);
   }
 
+  /** Its author's name as it is now: who takes a new one changes no message. */
+  nameOf(message) {
+    return this.members.get(message.userId)?.name ?? message.userName;
+  }
+
   /** Whatever is older than `seq` is gone for good. Returns whether anything of it was here. */
   keptFrom(seq) {
     if (seq <= this.#first) return false;

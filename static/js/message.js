@@ -36,6 +36,7 @@ export class MessageView {
     const conversation = this.#context.conversation();
     const waits = message?.status === "queued" && conversation.isAnswering();
     const online = message && conversation.members.get(message.userId)?.online;
+    const quoted = message?.replyTo && !row.below && conversation.get(message.replyTo);
     const shape = JSON.stringify([
       online,
       row.more,
@@ -44,7 +45,8 @@ export class MessageView {
       message?.changedSeq,
       pending?.state,
       waits,
-      message?.replyTo && !row.below && conversation.get(message.replyTo)?.changedSeq,
+      message && conversation.nameOf(message),
+      quoted && [quoted.changedSeq, conversation.nameOf(quoted)],
     ]);
     this.#row = row;
     if (shape !== this.#shape) this.#become(shape, now);
@@ -130,7 +132,11 @@ export class MessageView {
 
   #name() {
     const { message } = this.#row;
-    return message ? message.userName || say("message.nobody") : this.#context.me.name;
+    return message ? this.#nameOf(message) : this.#context.me.name;
+  }
+
+  #nameOf(message) {
+    return this.#context.conversation().nameOf(message) || say("message.nobody");
   }
 
   #time(className, short = false) {
@@ -150,7 +156,7 @@ export class MessageView {
       { class: "message__head" },
       make("span", { class: "message__name" }, this.#name()),
       asker &&
-        make("span", { class: "message__meta" }, say("message.to", { name: asker.userName || say("message.nobody") })),
+        make("span", { class: "message__meta" }, say("message.to", { name: this.#nameOf(asker) })),
       this.#sendState() ?? this.#time("message__meta"),
       message?.editedAt && make("span", { class: "message__meta" }, say("message.edited")),
     );
@@ -178,7 +184,7 @@ export class MessageView {
     return make(
       "a",
       { class: "quote", href: `#${quoted.seq}`, onclick: go },
-      make("b", {}, quoted.userName || say("message.nobody")),
+      make("b", {}, this.#nameOf(quoted)),
       make("span", {}, text),
     );
   }

@@ -36,6 +36,10 @@ def sign_in(person: Person, password: str = PASSWORD) -> requests.Response:
 def test_a_new_name_is_seen_by_everybody(people: People) -> None:
     minjun, sofia = people.person("박민준"), people.person("Sofia Reyes")
     room_id = minjun.room(sofia, name="출시")
+    minjun.api("POST", f"/rooms/{room_id}/messages", {"text": "먼저 한 말"})
+    sofia.enter(room_id)
+    said = sofia.page.locator(".message", has_text="먼저 한 말")
+    expect(said).to_contain_text("박민준")
     minjun.enter(room_id)
     minjun.page.get_by_role("button", name="방 설정").click()
     dialog = account(minjun, "나")
@@ -47,9 +51,9 @@ def test_a_new_name_is_seen_by_everybody(people: People) -> None:
     button = minjun.page.get_by_role("button", name="박민재 내 계정")
     expect(button).to_be_focused()
     expect(minjun.page.locator("#my-stamp")).to_have_text("민")
+    expect(said).to_contain_text("박민재")  # while the page was open
     for person in (minjun, sofia):
         if person is sofia:
-            sofia.enter(room_id)
             sofia.page.get_by_role("button", name="방 설정").click()
         expect(person.page.get_by_role("complementary", name="방 설정")).to_contain_text("박민재")
 
