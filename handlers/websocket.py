@@ -6,7 +6,7 @@ from contextlib import ExitStack
 from typing import Any
 
 from handlers import protocol
-from handlers.api.problems import write_problem
+from handlers.api.problems import BadRequest, any_problem, write_problem
 from handlers.connection import Connection, Dispatch, Request
 from handlers.dispatch import or_none
 from handlers.door import bearer_of, origin_allowed
@@ -79,10 +79,14 @@ class NativeSocket(FrameSocket):
         self._identity: Identity | None = None
 
     async def prepare(self) -> None:
+        if self.request.method != "GET":
+            self.send_error(405)
+            return
         try:
             if not origin_allowed(self.request, self.services.settings):
                 raise Forbidden("auth.forbidden", "This origin may not connect.")
             self._identity = await bearer_of(self.request, self.services, opens_socket=True)
+            self._check_handshake()
             if self.services.sockets.draining:
                 raise Unavailable("unavailable", "This server is restarting.", retryable=True)
             elsewhere = await self.services.sockets.elsewhere(self._identity.user_id)
@@ -91,6 +95,21 @@ class NativeSocket(FrameSocket):
             write_problem(self, error)
         except DatabaseUnavailable:
             write_problem(self, unavailable())
+
+    def _check_handshake(self) -> None:
+        """What Tornado answers with a line of text, or with nothing. RFC 6455, section 4.2.1."""
+        headers = self.request.headers
+        words = [word.strip().lower() for word in headers.get("Connection", "").split(",")]
+        if headers.get("Upgrade", "").lower() != "websocket" or "upgrade" not in words:
+            raise BadRequest("A WebSocket is opened here: `Upgrade: websocket` and `Connection: Upgrade` are needed.")
+        if not headers.get("Sec-WebSocket-Key") or headers.get("Sec-WebSocket-Version") != "13":
+            self.set_header("Sec-WebSocket-Version", "13")
+            raise BadRequest("A WebSocket's handshake needs a Sec-WebSocket-Key and version 13.")
+
+    def write_error(self, status_code: int, **kwargs: Any) -> None:
+        if status_code == 405:
+            self.set_header("Allow", "GET")
+        any_problem(self, status_code, kwargs.get("exc_info"))
 
     def check_origin(self, origin: str) -> bool:
         return True  # settled in `prepare`, by our own rule

@@ -131,6 +131,30 @@ async def test_who_is_refused_before_the_upgrade(pods):
     assert (status, problem["code"]) == (401, "auth.missing")
 
 
+async def test_what_opens_no_websocket_is_a_problem_like_any_other(pods):
+    pod = await pods.start()
+    ann = await pod.person()
+    upgrade = {"Upgrade": "websocket", "Connection": "keep-alive, Upgrade"}
+    key = {"Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ=="}
+    for method, headers, status in (
+        ("GET", {}, 400),
+        ("GET", {"Upgrade": "h2c", "Connection": "Upgrade"}, 400),
+        ("GET", {"Upgrade": "websocket"}, 400),
+        ("GET", upgrade | {"Sec-WebSocket-Version": "13"}, 400),
+        ("GET", upgrade | key | {"Sec-WebSocket-Version": "99"}, 400),
+        ("POST", {}, 405),
+        ("NONSENSE", {}, 405),
+    ):
+        headers = headers | {"Authorization": f"Bearer {ann.token}"}
+        async with pod.http.request(method, pod.url + "/ws", headers=headers) as answer:
+            assert answer.headers["Content-Type"] == "application/problem+json", (method, headers)
+            problem = await answer.json(content_type=None)
+            assert (answer.status, problem["status"], problem["code"]) == (status, status, "request.invalid")
+            assert answer.headers.get("Allow") == ("GET" if status == 405 else None)
+    assert (await pod.call("GET", "/ws"))[0] == 401
+    assert await ann.native()
+
+
 async def test_so_many_connections_a_user_and_no_more(pods):
     pod = await pods.start(max_connections_per_user=3)
     ann = await pod.person()
