@@ -42,6 +42,7 @@ def make_app(services: Services) -> Application:
     return Application(
         all_routes(services, Dispatcher(services)),
         default_handler_class=NotFoundHandler,
+        default_handler_args={"services": services},
         websocket_max_message_size=4 * limit if limit else 1 << 30,
         log_function=measured(services.counts),
         compress_response=True,

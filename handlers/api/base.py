@@ -19,8 +19,8 @@ from msgspec import UNSET, Struct, UnsetType
 from tornado.web import RequestHandler, stream_request_body
 
 from config.logs import request_of, room_of
-from handlers.api.problems import BadRequest, any_problem, request_id, write_problem
-from handlers.door import COOKIE, bearer_of, device, listed_origin
+from handlers.api.problems import BadRequest, allow_origin, any_problem, request_id, write_problem
+from handlers.door import COOKIE, bearer_of, device
 from handlers.protocol import as_invalid
 from models.database import DatabaseUnavailable
 from services import surrogates
@@ -124,7 +124,7 @@ class ApiHandler(RequestHandler):
     async def prepare(self) -> None:
         self.set_header("X-Request-Id", request_id(self))
         request_of.set(request_id(self))
-        self._allow_origin()
+        allow_origin(self)
         # An oversized body is read to its end and thrown away, so that the client gets to hear why.
         self.request.connection.set_max_body_size(DISCARD_BYTES)  # type: ignore[union-attr]
         route = self.routes.get(self.request.method)  # type: ignore[call-overload]
@@ -137,13 +137,6 @@ class ApiHandler(RequestHandler):
                 self._refusal = error  # told once the body is read: who answers earlier breaks the connection
             except DatabaseUnavailable:
                 self._refusal = unavailable()
-
-    def _allow_origin(self) -> None:
-        if "Origin" in self.request.headers and listed_origin(self.request, self.services.settings):
-            self.set_header("Access-Control-Allow-Origin", self.request.headers["Origin"])
-            self.set_header("Access-Control-Allow-Credentials", "true")
-            self.set_header("Access-Control-Expose-Headers", "X-Request-Id, Retry-After")
-            self.set_header("Vary", "Origin")
 
     def data_received(self, chunk: bytes) -> None:
         if len(self._received) + len(chunk) > self.services.settings.max_body_bytes:
@@ -165,12 +158,8 @@ class ApiHandler(RequestHandler):
         await self._serve("DELETE", path)
 
     def options(self, **path: str) -> None:
-        self.set_status(204)
-        self.clear_header("Content-Type")
         self.set_header("Allow", self._allowed())
-        self.set_header("Access-Control-Allow-Methods", self._allowed())
-        self.set_header("Access-Control-Allow-Headers", "Authorization, Content-Type")
-        self.set_header("Access-Control-Max-Age", "600")
+        preflight(self, self._allowed())
 
     def _allowed(self) -> str:
         return ", ".join([*self.routes, "OPTIONS"])
@@ -259,11 +248,30 @@ class ApiHandler(RequestHandler):
 class NotFoundHandler(RequestHandler):
     """Whatever has no route."""
 
+    def initialize(self, services: Services) -> None:
+        self.services = services
+
     def set_default_headers(self) -> None:
         self.set_header("X-Content-Type-Options", "nosniff")
 
     def prepare(self) -> None:
-        write_problem(self, nothing_here())
+        if self.request.method == "OPTIONS" and allow_origin(self):
+            preflight(self, self.request.headers.get("Access-Control-Request-Method", "GET"))
+            self.finish()
+        else:
+            write_problem(self, nothing_here())
+
+    def write_error(self, status_code: int, **kwargs: Any) -> None:
+        write_problem(self, nothing_here())  # a method that HTTP does not know
+
+
+def preflight(handler: RequestHandler, methods: str) -> None:
+    """The answer to a browser that asks whether a page may ask."""
+    handler.set_status(204)
+    handler.clear_header("Content-Type")
+    handler.set_header("Access-Control-Allow-Methods", methods)
+    handler.set_header("Access-Control-Allow-Headers", "Authorization, Content-Type")
+    handler.set_header("Access-Control-Max-Age", "600")
 
 
 def nothing_here() -> NotFound:

@@ -6,6 +6,7 @@ from typing import Any
 import msgspec
 from tornado.web import HTTPError, RequestHandler
 
+from handlers.door import listed_origin
 from models.base import new_id
 from models.database import DatabaseUnavailable
 from services.errors import (
@@ -64,13 +65,28 @@ def request_id(handler: RequestHandler) -> str:
     return made
 
 
+def allow_origin(handler: RequestHandler) -> bool:
+    """Let the page that asks read the answer, when its origin is listed. Is it?"""
+    services = getattr(handler, "services", None)
+    origin = handler.request.headers.get("Origin")
+    if services is None or origin is None or not listed_origin(handler.request, services.settings):
+        return False
+    handler.set_header("Access-Control-Allow-Origin", origin)
+    handler.set_header("Access-Control-Allow-Credentials", "true")
+    handler.set_header("Access-Control-Expose-Headers", "X-Request-Id, Retry-After")
+    handler.set_header("Vary", "Origin")
+    return True
+
+
 def write_problem(handler: RequestHandler, error: ChatError, status: int | None = None) -> None:
     """Answer with the problem, and finish."""
     status = status or status_of(error)
     handler.set_status(status, responses.get(status, "Error"))
     handler.set_header("Content-Type", "application/problem+json")
     handler.set_header("Cache-Control", "no-store")
-    handler.set_header("X-Request-Id", request_id(handler))  # an internal error has cleared what was set
+    # `send_error` has cleared what was set.
+    handler.set_header("X-Request-Id", request_id(handler))
+    allow_origin(handler)
     if status == 401:
         handler.set_header("WWW-Authenticate", 'Bearer realm="maru"')
     if status == 429:

@@ -82,6 +82,52 @@ async def test_problems_have_one_shape_and_name_the_request(pods):
                 assert "GET" in answer.headers["Allow"]
 
 
+async def test_a_page_of_a_listed_origin_may_read_every_problem(pods, monkeypatch):
+    pod = await pods.start(allowed_origins=("https://app.example",))
+    ann = await pod.person()
+
+    async def broken(*args):
+        raise LookupError("bug")
+
+    monkeypatch.setattr(pod.services.accounts, "sessions", broken)
+    table = [
+        ("GET", "/users/me", 200),
+        ("GET", "/nowhere", 404),
+        ("NONSENSE", "/nowhere", 404),
+        ("GET", "/rooms/xyz", 404),
+        ("PUT", "/rooms", 405),
+        ("GET", "/ws", 400),
+        ("POST", "/ws", 405),
+        ("GET", "/users?limit=x", 400),
+        ("GET", "/users/me/sessions", 500),
+    ]
+    for method, path, status in table:
+        for origin, allowed in (("https://app.example", True), ("https://evil.example", False)):
+            headers = {"Authorization": f"Bearer {ann.token}", "Origin": origin}
+            async with pod.http.request(method, pod.url + path, headers=headers) as answer:
+                assert answer.status == status or not allowed, (method, path, answer.status)
+                given = answer.headers.get("Access-Control-Allow-Origin")
+                assert given == (origin if allowed else None), (method, path, origin)
+                if allowed:
+                    assert answer.headers["Access-Control-Allow-Credentials"] == "true"
+                    assert "X-Request-Id" in answer.headers["Access-Control-Expose-Headers"]
+                    assert "Origin" in answer.headers["Vary"]
+
+
+@pytest.mark.parametrize("path", ["/rooms", "/nowhere"])
+async def test_a_page_of_a_listed_origin_may_ask_with_a_token(pods, path):
+    """A browser asks first, also where there is nothing: else its page can't read that there is nothing."""
+    pod = await pods.start(allowed_origins=("https://app.example",))
+    for origin, allowed in (("https://app.example", True), ("https://evil.example", False)):
+        headers = {"Origin": origin, "Access-Control-Request-Method": "GET"}
+        async with pod.http.options(pod.url + path, headers=headers) as answer:
+            assert ("Access-Control-Allow-Origin" in answer.headers) == allowed
+            if allowed:
+                assert answer.status == 204 and "GET" in answer.headers["Access-Control-Allow-Methods"]
+                assert "Authorization" in answer.headers["Access-Control-Allow-Headers"]
+    assert (await pod.call("OPTIONS", "/nowhere"))[0] == 404
+
+
 @pytest.mark.parametrize(
     ("raw", "kind", "status", "code"),
     [
