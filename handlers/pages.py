@@ -11,7 +11,7 @@ from jinja2 import Environment, FileSystemLoader, select_autoescape
 from tornado.web import RequestHandler, StaticFileHandler, url
 
 from config.logs import request_of
-from handlers.api.problems import any_problem, request_id
+from handlers.api.problems import Answering, request_id
 from handlers.door import COOKIE
 from services.accounts import Identity, is_uuid
 from services.container import Services
@@ -45,7 +45,7 @@ def language(handler: RequestHandler) -> str:
     return "ko" if "Accept-Language" not in handler.request.headers else "en"
 
 
-class Page(RequestHandler):
+class Page(Answering):
     def initialize(self, services: Services, templates: Environment, name: str, open_to_all: bool = False) -> None:
         self.services = services
         request_of.set(request_id(self))
@@ -117,9 +117,6 @@ class Page(RequestHandler):
                 sources.append(await messages.get(who, passage["messageId"]))
         return {"message": message, "system": prompt["system"], "turns": prompt["messages"], "sources": sources}
 
-    def write_error(self, status_code: int, **kwargs: Any) -> None:
-        any_problem(self, status_code, kwargs.get("exc_info"))
-
 
 def reference_commands() -> Any:
     from handlers.api.reference import make_asyncapi, make_openapi
@@ -127,7 +124,7 @@ def reference_commands() -> Any:
     return {"rest": make_openapi(), "sockets": make_asyncapi()}
 
 
-class Static(StaticFileHandler):
+class Static(Answering, StaticFileHandler):
     """No version in the address, so the browser asks each time (304): old and new modules never mix after a deploy."""
 
     def set_extra_headers(self, path: str) -> None:
@@ -135,9 +132,6 @@ class Static(StaticFileHandler):
         self.set_header("X-Content-Type-Options", "nosniff")
         if path.endswith(".svg"):
             self.set_header("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'")
-
-    def write_error(self, status_code: int, **kwargs: Any) -> None:
-        any_problem(self, status_code, kwargs.get("exc_info"))
 
 
 def page_routes(services: Services) -> list[Any]:

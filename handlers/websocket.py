@@ -6,7 +6,7 @@ from contextlib import ExitStack
 from typing import Any
 
 from handlers import protocol
-from handlers.api.problems import BadRequest, any_problem, write_problem
+from handlers.api.problems import Answering, BadRequest, write_problem
 from handlers.connection import Connection, Dispatch, Request
 from handlers.dispatch import or_none
 from handlers.door import bearer_of, origin_allowed
@@ -69,7 +69,7 @@ class NativeWire:
             await asyncio.sleep(0.01)
 
 
-class NativeSocket(FrameSocket):
+class NativeSocket(Answering, FrameSocket):
     connection: Connection | None = None
 
     def initialize(self, services: Services, dispatch: Dispatch) -> None:
@@ -109,7 +109,7 @@ class NativeSocket(FrameSocket):
     def write_error(self, status_code: int, **kwargs: Any) -> None:
         if status_code == 405:
             self.set_header("Allow", "GET")
-        any_problem(self, status_code, kwargs.get("exc_info"))
+        super().write_error(status_code, **kwargs)
 
     def check_origin(self, origin: str) -> bool:
         return True  # settled in `prepare`, by our own rule

@@ -19,7 +19,7 @@ from msgspec import UNSET, Struct, UnsetType
 from tornado.web import RequestHandler, stream_request_body
 
 from config.logs import request_of, room_of
-from handlers.api.problems import BadRequest, allow_origin, any_problem, request_id, write_problem
+from handlers.api.problems import Answering, BadRequest, allow_origin, request_id, write_problem
 from handlers.door import COOKIE, bearer_of, device
 from handlers.protocol import as_invalid
 from models.database import DatabaseUnavailable
@@ -105,7 +105,7 @@ class Call:
 
 
 @stream_request_body
-class ApiHandler(RequestHandler):
+class ApiHandler(Answering):
     """Serves the routes of one path."""
 
     def initialize(self, services: Services, routes: Sequence[Route]) -> None:
@@ -205,8 +205,6 @@ class ApiHandler(RequestHandler):
             if name == "roomId":
                 room_of.set(value.lower())
             return value.lower()
-        if "\0" in value:
-            raise nothing_here()
         return value
 
     def _query(self, kind: type[Struct]) -> Any:
@@ -242,10 +240,10 @@ class ApiHandler(RequestHandler):
     def write_error(self, status_code: int, **kwargs: Any) -> None:
         if status_code == 405:
             self.set_header("Allow", self._allowed())
-        any_problem(self, status_code, kwargs.get("exc_info"))
+        super().write_error(status_code, **kwargs)
 
 
-class NotFoundHandler(RequestHandler):
+class NotFoundHandler(Answering):
     """Whatever has no route."""
 
     def initialize(self, services: Services) -> None:

@@ -116,6 +116,18 @@ def from_status(status: int) -> ChatError:
     return ChatError(code, message)
 
 
+class Answering(RequestHandler):
+    """What a request can be answered with at worst: a problem."""
+
+    def decode_argument(self, value: bytes, name: str | None = None) -> str:
+        """What is no text is looked for like any other, and not found: Tornado's 400 would come before `prepare`, so
+        also to who shows no token, and Postgres knows no U+0000."""
+        return value.decode("utf-8", "replace").replace("\0", "\ufffd")
+
+    def write_error(self, status_code: int, **kwargs: Any) -> None:
+        any_problem(self, status_code, kwargs.get("exc_info"))
+
+
 def any_problem(handler: RequestHandler, status: int, exc_info: Any) -> None:
     """For `write_error`: whatever ends a request ends as a problem."""
     error = exc_info[1] if exc_info else None

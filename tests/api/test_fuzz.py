@@ -82,6 +82,29 @@ async def test_problems_have_one_shape_and_name_the_request(pods):
                 assert "GET" in answer.headers["Allow"]
 
 
+async def test_a_path_that_is_not_utf8_leads_nowhere_and_asks_for_the_token_first(pods, caplog):
+    pod = await pods.start()
+    ann = await pod.person()
+    table = [
+        ("GET", "/rooms/%ff", "room.not_found"),
+        ("PATCH", "/messages/a%c3%28", "message.not_found"),
+        ("DELETE", "/users/me/keys/%ff%fe", "request.not_found"),
+        ("POST", "/invites/%ff", "invite.invalid"),
+        ("POST", "/invites/%00", "invite.invalid"),
+    ]
+    for method, path, code in table:
+        status, problem = await pod.call(method, path)
+        assert (status, problem["code"]) == (401, "auth.missing"), path
+        status, problem = await pod.call(method, path, {} if method == "PATCH" else None, token=ann.token)
+        assert (status, problem["code"]) == (404, code), path
+    for path in ("/%ff", "/nowhere/%ff", "/static/%ff"):
+        status, problem = await pod.call("GET", path)
+        assert (status, problem["code"]) == (404, "request.not_found"), path
+    for path in ("/i/%ff", "/i/%00"):
+        assert (await pod.call("GET", path))[0] == 200, path
+    assert not [record for record in caplog.records if record.exc_info or record.name.startswith("tornado.app")]
+
+
 async def test_a_page_of_a_listed_origin_may_read_every_problem(pods, monkeypatch):
     pod = await pods.start(allowed_origins=("https://app.example",))
     ann = await pod.person()
