@@ -77,9 +77,10 @@ class Page(Answering):
         self.finish(await self._render(who, *path))
 
     def _next(self) -> str:
-        """Only a path of ours: `//evil.example` is another host."""
+        """Only a path of ours: `//evil.example` is another host, also with a tab in it, which browsers leave out."""
         wanted = self.get_query_argument("next", "/")
-        return wanted if wanted.startswith("/") and not wanted.startswith(("//", "/\\")) else "/"
+        ours = wanted.startswith("/") and not wanted.startswith(("//", "/\\")) and wanted.isprintable()
+        return wanted if ours else "/"
 
     async def _render(self, who: Identity | None, *path: str, name: str | None = None) -> str:
         services = self.services

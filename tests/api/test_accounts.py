@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 import aiohttp
 import jwt
 import pytest
+from yarl import URL
 
 from models import accounts
 from models.database import DatabaseUnavailable
@@ -434,6 +435,25 @@ async def test_leaving_for_good_keeps_the_messages_under_a_nameless_user(pods):
     gone = await pod.services.db.run_bare(lambda sql: sql.row("select count(*) from rooms where id = %s", alone))
     assert gone == (0,)
     assert (await ann.get(f"/users?q={bob.email}"))["items"] == []
+
+
+async def test_who_is_signed_in_is_led_on_to_our_own_pages_only(pods):
+    pod = await pods.start()
+    ann = await pod.person()
+    async with pod.http.post(pod.url + "/auth/login", json={"email": ann.email, "password": PASSWORD}) as answer:
+        jar = {"Cookie": f"maru_session={answer.cookies['maru_session'].value}"}
+    for wanted, led in (
+        ("/r/x", "/r/x"),
+        ("https://evil.example", "/"),
+        ("//evil.example", "/"),
+        ("/%5Cevil.example", "/"),
+        ("/%09/evil.example", "/"),
+        ("/a%0ab", "/"),
+        ("/a%7f", "/"),
+    ):
+        address = URL(f"{pod.url}/login?next={wanted}", encoded=True)
+        async with pod.http.get(address, headers=jar, allow_redirects=False) as answer:
+            assert (answer.status, answer.headers.get("Location")) == (302, led), wanted
 
 
 async def test_the_session_cookie_works_for_our_own_pages_only(pods):
