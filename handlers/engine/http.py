@@ -12,9 +12,10 @@ from tornado.web import RequestHandler, stream_request_body
 
 from handlers.engine.packets import PacketError
 from handlers.engine.server import EngineServer
-from handlers.engine.session import Session
+from handlers.engine.session import Reason, Session
 from handlers.engine.transports import ClientGone, PollRefused
 from handlers.frames import FrameSocket
+from services.realtime import closing
 
 # The reference's codes: its clients show them.
 UNKNOWN_TRANSPORT = (0, "Transport unknown")
@@ -58,7 +59,7 @@ class EngineHandler(FrameSocket):
             self.set_header("Retry-After", "1")
             self._refuse(503, BAD_REQUEST)
         elif _announced(self.request) > most:
-            self._refuse(413, BAD_REQUEST)
+            self._refuse_body()
 
     def _problem(self) -> tuple[int, str] | None:
         """What is wrong with this request, if anything; finds its session."""
@@ -90,6 +91,13 @@ class EngineHandler(FrameSocket):
         self.set_status(status)
         self.set_header("Content-Type", "application/json")
         self.finish(msgspec.json.encode({"code": problem[0], "message": problem[1]}))
+
+    def _refuse_body(self) -> None:
+        """The session ends, as with a WebSocket message over the limit. The reference keeps it, and its client waits
+        for acknowledgements of packets that nobody has read."""
+        if self._session is not None:
+            self._session.close(closing.TOO_BIG, Reason.TRANSPORT_CLOSE, abort=True)
+        self._refuse(413, BAD_REQUEST)
 
     def _allow_origin(self) -> None:
         origin = self.request.headers.get("Origin")
@@ -151,8 +159,7 @@ class EngineHandler(FrameSocket):
     async def post(self) -> None:
         assert self._session is not None
         if self._received > self._engine.max_payload:
-            # The reference keeps such a session; its own client gives it up by itself.
-            self._refuse(413, BAD_REQUEST)
+            self._refuse_body()
             return
         try:
             room = self._session.receive_payload(bytes(self._body or b""))

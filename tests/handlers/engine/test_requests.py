@@ -119,11 +119,29 @@ async def test_while_draining_nobody_new_comes_in_and_who_is_in_stays(io_loop, d
     assert await poller.post("4hello") == (200, "ok")
 
 
-async def test_a_post_over_the_limit_is_answered_413_and_the_session_lives(io_loop, door: Door) -> None:
+async def test_a_post_over_the_limit_is_answered_413_and_ends_the_session(io_loop, door: Door, engine) -> None:
+    ended: list[str] = []
+
+    async def gone(sid: str, reason: str) -> None:
+        ended.append(reason)
+
+    engine.on("disconnect", gone)
     poller = await door.poller()
-    assert (await poller.post("4" + "x" * 1000))[0] == 413
     assert await poller.post("4" + "x" * 999) == (200, "ok")
     assert await poller.get() == (200, "4" + "x" * 999)
+    waiting = asyncio.ensure_future(poller.get())
+    polling = engine.sessions[poller.sid].polling
+    await until(lambda: polling.waiting)
+    assert (await poller.post("4" + "x" * 1000))[0] == 413
+    assert await waiting == (200, "1")
+    assert (await poller.get())[0] == 400
+    await until(lambda: bool(ended))
+
+    ws = await door.opened()
+    ws.send("4" + "x" * 1000)
+    await ws.closed()
+    await until(lambda: len(ended) == 2)
+    assert ended[0] == ended[1]
 
 
 async def test_a_huge_post_is_refused_by_its_announcement(io_loop, door: Door) -> None:
@@ -135,6 +153,7 @@ async def test_a_huge_post_is_refused_by_its_announcement(io_loop, door: Door) -
     assert b" 413 " in await reader.readline()
     assert b"HTTP/1.1" not in await reader.read()  # one answer, then the end of the connection
     writer.close()
+    assert (await poller.get())[0] == 400
 
 
 async def test_a_post_that_breaks_off_leaves_nothing_behind(io_loop, door: Door, monkeypatch, caplog) -> None:
