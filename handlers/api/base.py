@@ -29,7 +29,7 @@ from services.container import Services
 from services.errors import ChatError, Forbidden, Invalid, NotFound, message_not_found, room_not_found, unavailable
 from services.realtime.events import encode
 
-Method = Literal["GET", "POST", "PATCH", "DELETE"]
+Method = Literal["GET", "HEAD", "POST", "PATCH", "DELETE"]
 DISCARD_BYTES = 64 * 1024 * 1024
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -147,6 +147,9 @@ class ApiHandler(Answering):
 
     async def get(self, **path: str) -> None:
         await self._serve("GET", path)
+
+    async def head(self, **path: str) -> None:
+        await self._serve("HEAD", path)
 
     async def post(self, **path: str) -> None:
         await self._serve("POST", path)

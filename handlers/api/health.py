@@ -44,7 +44,9 @@ async def metrics(call: Call) -> Any:
 T = "operation"
 ROUTES = [
     Route("GET", "/healthz", healthz, "Alive.", T, reply=types.Health, who=None),
+    Route("HEAD", "/healthz", healthz, "Alive, for load balancers.", T, who=None),
     Route("GET", "/readyz", readyz, "Ready to serve: the database answers and the schema fits.", T,
           reply=types.Health, who=None, also=(503,)),
+    Route("HEAD", "/readyz", readyz, "Ready to serve, for load balancers.", T, who=None, also=(503,)),
     Route("GET", "/metrics", metrics, "Prometheus text.", T, who=None),
 ]  # fmt: skip

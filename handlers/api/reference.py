@@ -124,12 +124,13 @@ def responses_of(route: Route) -> dict[str, Any]:
         400: route.query is not None or route.body is not None,
         401: route.who is not None or "/auth/" in route.path,
     }
-    wrong |= {403: True, 404: True, 409: route.method != "GET", 429: True, 503: True}
+    wrong |= {403: True, 404: True, 409: route.method not in ("GET", "HEAD"), 429: True, 503: True}
     wrong |= {413: True, 415: route.body is not None, 422: route.body is not None}
     for status, possible in wrong.items():
         if possible and str(status) not in found:
-            problem = {"application/problem+json": {"schema": ref(Problem)}}
-            found[str(status)] = {"description": ERRORS[status], "content": problem}
+            found[str(status)] = {"description": ERRORS[status]}
+            if route.method != "HEAD":
+                found[str(status)]["content"] = {"application/problem+json": {"schema": ref(Problem)}}
     return found
 
 

@@ -82,6 +82,22 @@ async def test_problems_have_one_shape_and_name_the_request(pods):
                 assert "GET" in answer.headers["Allow"]
 
 
+async def test_a_load_balancer_may_look_with_head(pods):
+    pod = await pods.start()
+    for draining, ready in ((False, 200), (True, 503)):
+        pod.services.draining = draining
+        for path, status in (("/healthz", 200), ("/readyz", ready)):
+            async with pod.http.head(pod.url + path) as answer:
+                assert (answer.status, await answer.read()) == (status, b""), path
+            assert (await pod.call("GET", path))[0] == status
+    pod.services.draining = False
+    async with pod.http.put(pod.url + "/readyz") as answer:
+        assert answer.headers["Allow"] == "GET, HEAD, OPTIONS"
+    _, openapi = await pod.call("GET", "/openapi.json")
+    for path in ("/healthz", "/readyz"):
+        assert not any("content" in response for response in openapi["paths"][path]["head"]["responses"].values())
+
+
 async def test_a_path_that_is_not_utf8_leads_nowhere_and_asks_for_the_token_first(pods, caplog):
     pod = await pods.start()
     ann = await pod.person()
