@@ -30,6 +30,7 @@ from services.errors import ChatError, Forbidden, Invalid, NotFound, message_not
 from services.realtime.events import encode
 
 Method = Literal["GET", "HEAD", "POST", "PATCH", "DELETE"]
+JSON = "application/json"
 DISCARD_BYTES = 64 * 1024 * 1024
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -61,6 +62,11 @@ class Route:
     status: int = 200
     who: Literal["user", "admin"] | None = "user"
     also: tuple[int, ...] = ()  # further statuses of success
+
+    @property
+    def media(self) -> tuple[str, ...]:
+        """What a body may call itself. A PATCH is a merge patch, RFC 7396, and may say so."""
+        return (JSON, "application/merge-patch+json") if self.method == "PATCH" else (JSON,)
 
     @property
     def pattern(self) -> str:
@@ -182,7 +188,7 @@ class ApiHandler(Answering):
             if route.query is not None:
                 call.query = self._query(route.query)
             if route.body is not None:
-                call.body = self._body(route.body)
+                call.body = self._body(route.body, route.media)
             answer = await route.run(call)
         except ChatError as error:
             write_problem(self, error)
@@ -227,14 +233,14 @@ class ApiHandler(Answering):
             fault = as_invalid(error)
             raise BadRequest(fault.message, fault.field) from None
 
-    def _body(self, kind: type[Struct]) -> Any:
+    def _body(self, kind: type[Struct], media: Sequence[str]) -> Any:
         if not self._received:
             if required(kind):
                 raise BadRequest("A JSON body is needed.")
             return kind()
         sort = self.request.headers.get("Content-Type", "").partition(";")[0].strip().lower()
-        if sort != "application/json":
-            raise Invalid("request.unsupported_media", "The body must be application/json.")
+        if sort not in media:
+            raise Invalid("request.unsupported_media", f"The body must be {' or '.join(media)}.")
         try:
             return surrogates.decoded(bytes(self._received), partial(decoded, kind), msgspec.DecodeError)
         except (msgspec.DecodeError, RecursionError, UnicodeDecodeError, OverflowError) as error:

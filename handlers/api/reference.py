@@ -21,7 +21,7 @@ ERRORS = {
     404: "Unknown, or not to be seen.",
     409: "Not in this state.",
     413: "Body over the limit.",
-    415: "Not application/json.",
+    415: "Not JSON by its Content-Type.",
     422: "A field is missing, null, of the wrong type or out of range.",
     429: "Too many; wait as long as Retry-After says.",
     503: "Not now; try again.",
@@ -98,7 +98,7 @@ def operation(route: Route) -> dict[str, Any]:
     if route.body is not None:
         found["requestBody"] = {
             "required": required(route.body),
-            "content": {"application/json": {"schema": ref(route.body)}},
+            "content": {name: {"schema": ref(route.body)} for name in route.media},
         }
     found["responses"] = responses_of(route)
     found["security"] = [{"bearer": []}, {"cookie": []}] if route.who is not None else []

@@ -64,6 +64,29 @@ async def test_a_patch_changes_what_it_names_and_null_takes_it_back(pods):
     assert (await ann.patch(path, {"name": "x" * 100}))["name"] == "x" * 100
 
 
+async def test_a_patch_may_call_itself_a_merge_patch(pods):
+    pod = await pods.start()
+    ann = await pod.person()
+    room = await ann.room()
+    merge = {"Content-Type": "application/merge-patch+json; charset=utf-8"}
+    for path in (f"/rooms/{room}", "/users/me"):
+        status, changed = await pod.call("PATCH", path, token=ann.token, headers=merge, data='{"name": "새 이름"}')
+        assert (status, changed["name"]) == (200, "새 이름")
+    status, problem = await pod.call("POST", "/rooms", token=ann.token, headers=merge, data="{}")
+    assert (status, problem["code"]) == (415, "request.unsupported_media")
+    _, openapi = await pod.call("GET", "/openapi.json")
+    for method, takes in (
+        ("patch", {"application/json", "application/merge-patch+json"}),
+        ("post", {"application/json"}),
+    ):
+        bodies = [
+            methods[method]["requestBody"]
+            for methods in openapi["paths"].values()
+            if "requestBody" in methods.get(method, {})
+        ]
+        assert bodies and all(set(body["content"]) == takes for body in bodies)
+
+
 async def test_roles_and_what_they_may(pods):
     pod = await pods.start()
     owner, member, reader, stranger = [await pod.person(n) for n in ("Own", "Mem", "Read", "Str")]
