@@ -1,5 +1,6 @@
 """Coming in, staying in, going: accounts, sessions, keys."""
 
+from datetime import UTC, datetime
 from typing import Any
 
 from handlers.api import types
@@ -142,8 +143,12 @@ async def make_key(call: Call) -> types.Key:
             expires_at = time_of(text, "expiresAt")
         except Exception:
             raise invalid("expiresAt", "This is no RFC 3339 time.") from None
-        if not 1970 <= expires_at.year < 9999:
+        if ":" not in text:
+            raise invalid("expiresAt", "This is a day. A time is needed too.")
+        if expires_at.year >= 9999:
             raise invalid("expiresAt", "This time is out of range.")
+        if expires_at <= datetime.now(UTC):
+            raise invalid("expiresAt", "This time is in the past.")
     existing = await call.services.accounts.keys(call.who)
     if len(existing) >= 100:
         raise Limited("rate.limited", "You have 100 keys. Delete one first.")

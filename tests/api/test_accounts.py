@@ -328,6 +328,19 @@ async def test_an_expired_api_key_is_refused(pods):
     assert (told[0], told[1]["code"]) == (401, "auth.expired") and datetime.now(UTC) > soon
 
 
+async def test_an_api_key_ends_at_a_time_to_come(pods):
+    pod = await pods.start()
+    ann = await pod.person()
+    for wrong in ("2020-01-01T00:00:00Z", "1900-01-01T00:00:00Z", "2999-01-01", "29990101", "2999-W01-1", "tomorrow", "",
+                  "9999-12-31T23:59:59Z", "9999-12-31T23:59:59-23:59"):  # fmt: skip
+        status, problem = await ann.call("POST", "/users/me/keys", {"name": "x", "expiresAt": wrong})
+        assert (status, problem["code"], problem.get("field")) == (422, "request.invalid", "expiresAt"), wrong
+    assert (await ann.get("/users/me/keys"))["items"] == []
+    soon = (datetime.now(UTC) + timedelta(minutes=1)).isoformat()
+    for right in (soon, "2999-01-01T00:00:00+09:00", "2999-01-01 00:00:00Z"):
+        await ann.post("/users/me/keys", {"name": "x", "expiresAt": right})
+
+
 def claims(ann, **changes):
     real = jwt.decode(ann.token, SECRET, algorithms=["HS256"], audience="maru")
     return {k: v for k, v in (real | changes).items() if v is not None}
