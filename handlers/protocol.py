@@ -4,7 +4,7 @@ Both doors decode with these types, and the served reference is generated from t
 """
 
 import re
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any, NamedTuple, TypeVar
 
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
@@ -13,6 +13,7 @@ from services import surrogates
 from services.errors import ChatError, Invalid
 from services.realtime.events import Error, Event, Member, Message, Room, RunningAnswer, encode
 
+T = TypeVar("T")
 BIGINT = 2**63 - 1
 Number = Annotated[int, Meta(ge=0, le=BIGINT)]
 ClientId = Annotated[str, Meta(min_length=1, max_length=64, pattern=r"\A[^\x00]*\Z")]
@@ -178,7 +179,11 @@ def _decode_frame(frame: bytes) -> tuple[Any, str, Command]:
     if decoder is None:
         raise unknown(envelope.event, envelope.id)
     try:
-        return envelope.id, envelope.event, decoder.decode(envelope.data)
+        try:
+            return envelope.id, envelope.event, decoder.decode(envelope.data)
+        except msgspec.ValidationError as error:
+            again = with_whole(error, envelope.data, COMMANDS[envelope.event].command)
+            return envelope.id, envelope.event, again
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError, OverflowError) as error:
         raise BadCommand(as_invalid(error), envelope.id, envelope.event, client_id_of(envelope.data)) from None
 
@@ -189,7 +194,10 @@ def convert_command(event: str, data: Any) -> Command:
     if word is None:
         raise unknown(event, UNSET)
     try:
-        return msgspec.convert(data, word.command)
+        try:
+            return msgspec.convert(data, word.command)
+        except msgspec.ValidationError as error:
+            return with_whole(error, data, word.command)
     except (msgspec.ValidationError, RecursionError, OverflowError) as error:
         raise BadCommand(as_invalid(error), UNSET, event, client_id_of(data)) from None
 
@@ -206,6 +214,26 @@ class BadCommand(Exception):
 def unknown(event: str, command_id: Any) -> Unintelligible:
     error = Invalid("request.unknown_event", "There is no such command.", field="event")
     return Unintelligible(error, command_id, event[:100])
+
+
+def with_whole(error: msgspec.ValidationError, data: Any, kind: type[T]) -> T:
+    """What was refused with `error`, with 5 where 5.0 is written: JSON has one sort of number, msgspec has two.
+
+    data: JSON, or what it says. Raises ValidationError.
+    """
+    if "got `float`" not in str(error):
+        raise error
+    value = msgspec.json.decode(data) if isinstance(data, bytes | msgspec.Raw) else data
+    return msgspec.convert(_whole(value), kind)
+
+
+def _whole(value: Any, depth: int = 2) -> Any:
+    """No command and no body has a number deeper than in an object in an object."""
+    if type(value) is float and value.is_integer() and abs(value) <= BIGINT:
+        return int(value)
+    if type(value) is dict and depth:
+        return {name: _whole(part, depth - 1) for name, part in value.items()}
+    return value
 
 
 def as_invalid(error: Exception) -> ChatError:

@@ -5,7 +5,6 @@ one coroutine of a `Call`.
 """
 
 import base64
-import contextlib
 import re
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -21,7 +20,7 @@ from tornado.web import RequestHandler, stream_request_body
 from config.logs import request_of, room_of
 from handlers.api.problems import Answering, BadRequest, allow_origin, request_id, write_problem
 from handlers.door import COOKIE, bearer_of, device
-from handlers.protocol import as_invalid
+from handlers.protocol import as_invalid, with_whole
 from models.database import DatabaseUnavailable
 from services import surrogates
 from services.accounts import Device, Identity, is_uuid
@@ -293,10 +292,15 @@ def decoded(kind: type[Struct], raw: bytes) -> Any:
     try:
         return msgspec.json.decode(raw, type=kind)
     except msgspec.ValidationError as error:
-        fault = as_invalid(error)
-    with contextlib.suppress(msgspec.ValidationError):  # a number that no float holds: JSON all the same
-        msgspec.json.decode(raw)  # it stops at the first wrong type; what follows may not even be JSON
-    raise fault
+        wrong = error
+    try:
+        value = msgspec.json.decode(raw)  # it stops at the first wrong type; what follows may not even be JSON
+    except msgspec.ValidationError:  # a number that no float holds: JSON all the same
+        raise as_invalid(wrong) from None
+    try:
+        return with_whole(wrong, value, kind)
+    except msgspec.ValidationError as error:
+        raise as_invalid(error) from None
 
 
 def required(kind: type[Struct]) -> bool:

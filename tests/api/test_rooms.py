@@ -64,6 +64,22 @@ async def test_a_patch_changes_what_it_names_and_null_takes_it_back(pods):
     assert (await ann.patch(path, {"name": "x" * 100}))["name"] == "x" * 100
 
 
+async def test_a_whole_number_may_be_written_with_a_fraction(pods):
+    pod = await pods.start()
+    ann = await pod.person()
+    room = await ann.post("/rooms", {"name": "x", "bot": {"contextMessages": 7.0, "temperature": 1}})
+    assert room["bot"]["contextMessages"] == 7 and room["bot"]["temperature"] == 1
+    invite = await ann.post(f"/rooms/{room['id']}/invites", {"maxUses": 2.0, "expiresInS": 3600.0})
+    assert invite["maxUses"] == 2
+    for body, field in (
+        ({"maxUses": 2.5}, "maxUses"),
+        ({"maxUses": 0.0}, "maxUses"),
+        ({"maxUses": 2.0, "role": 7}, "role"),
+    ):
+        status, problem = await ann.call("POST", f"/rooms/{room['id']}/invites", body)
+        assert (status, problem["code"], problem["field"]) == (422, "request.invalid", field)
+
+
 async def test_a_patch_may_call_itself_a_merge_patch(pods):
     pod = await pods.start()
     ann = await pod.person()

@@ -63,6 +63,23 @@ def test_both_doors_read_the_same_command(doors):
     assert native[2] == protocol.Send("r", "t", "c", UNSET)
 
 
+def test_a_whole_number_may_be_written_with_a_fraction():
+    """As some languages write every number."""
+    for written, meant in (("5.0", 5), ("1e3", 1000), ("-0.0", 0), ("9007199254740992.0", 2**53)):
+        frame = f'{{"event":"join","id":1,"data":{{"roomId":"r","after":{written}}}}}'.encode()
+        join = protocol.decode_frame(frame)[2]
+        assert join == protocol.Join("r", meant) == protocol.convert_command("join", json.loads(frame)["data"])
+        assert type(join.after) is int
+    for data in ('{"roomId":"r","seq":5.5}', '{"roomId":"r","seq":-1.0}', '{"roomId":"r","seq":1e30}', '{"roomId":"r","seq":1e400}',
+                 '{"roomId":"r","seq":"5.0"}', '{"roomId":"r","seq":[5.0]}'):  # fmt: skip
+        with pytest.raises(protocol.BadCommand) as fault:
+            protocol.decode_frame(b'{"event":"read","data":' + data.encode() + b"}")
+        assert fault.value.error.field == "seq", data
+    with pytest.raises(protocol.BadCommand) as fault:
+        protocol.convert_command("read", {"seq": 5.0, "roomId": 7.0})
+    assert fault.value.error.field == "roomId"
+
+
 def test_a_wrong_field_is_named_by_its_path():
     with pytest.raises(protocol.BadCommand) as fault:
         protocol.decode_frame(
