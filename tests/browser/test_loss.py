@@ -42,7 +42,7 @@ def test_after_a_killed_server_everything_is_there_and_the_page_came_back(people
     assert texts(sofia, room_id) == ["첫마디", "@마루 길게 답해 줘", "서버가 없을 때 쓴 말"]
     expect(minjun.page.locator(".message--pending")).to_have_count(0)
     expect(minjun.page.locator("#notice")).to_be_hidden()
-    assert minjun.bodies.all_text_contents() == sofia.bodies.all_text_contents()
+    until(lambda: minjun.bodies.all_text_contents() == sofia.bodies.all_text_contents(), minjun.page)
 
 
 def test_a_send_without_network_goes_out_once(people: People) -> None:
