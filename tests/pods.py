@@ -275,6 +275,13 @@ class Pod:
         assert status == 201, answer
         return Person(self, answer, password)
 
+    async def waits(self, words: str, limit_s: float = 10) -> None:
+        """Returns once a statement like this waits for a lock."""
+        statement = "select 1 from pg_stat_activity where wait_event_type = 'Lock' and query like %s and pid <> pg_backend_pid()"
+        async with asyncio.timeout(limit_s):
+            while not await self.services.db.run_bare(lambda sql: sql.row(statement, words)):
+                await asyncio.sleep(0.02)
+
     async def native(self, token: str, **given: Any) -> Native:
         headers = {"Authorization": f"Bearer {token}"}
         socket = await self.http.ws_connect(self.url + "/ws", headers=headers, max_msg_size=0, **given)

@@ -80,8 +80,9 @@ async def test_what_is_spent_ends_the_next_answer_before_its_call(pods, model):
     assert (await ask(door, room, "x" * 3000))["status"] == "complete"
 
 
-async def test_the_limit_is_kept_in_the_middle_of_an_answer(pods, model):
-    admin, _, room, door = await talk(pods, model)
+async def test_the_limit_is_kept_in_the_middle_of_an_answer(pods, model, monkeypatch):
+    monkeypatch.setattr("services.generation.BEAT_S", 30)  # what ends it is no look at the rows
+    admin, _, room, door = await talk(pods, model, lease_s=60)
     await limit(admin, hard=500)
     words = [("text", "낱말 스무 글자쯤 되는 조각이에요. "), ("pause", 0.04)] * 200
     model.scripts = [Script(*words)]
@@ -89,7 +90,7 @@ async def test_the_limit_is_kept_in_the_middle_of_an_answer(pods, model):
     assert answer["status"] == "stopped" and answer["text"].startswith("낱말 스무")
     assert answer["error"]["code"] == "budget.exceeded" and "stoppedBy" not in answer
     spent = answer["usage"]["inputTokens"] + answer["usage"]["outputTokens"]
-    assert 500 <= spent < 560  # a piece or two beyond it
+    assert 500 <= spent < 1000  # a piece or two beyond it; on a machine that stands still for a second, forty
     async with asyncio.timeout(2):
         while model.open:  # the call was ended too
             await asyncio.sleep(0.05)
@@ -165,7 +166,7 @@ async def test_what_runs_on_another_pod_counts_while_it_runs(pods, model):
     doors = [await ann.native(pod=pod) for pod in (one, two)]
     for door, room in zip(doors, rooms, strict=True):
         await door.join(room)
-    words = [("text", "낱말 스무 글자쯤 되는 조각이에요. "), ("pause", 0.04)] * 400
+    words = [("text", "낱말 스무 글자쯤 되는 조각이에요. "), ("pause", 0.1)] * 400
     model.default = lambda body: Script(*words)
     await limit(admin, hard=1000)
     await known(one, two)
@@ -173,7 +174,8 @@ async def test_what_runs_on_another_pod_counts_while_it_runs(pods, model):
     answers = [await door.answer_to(one["messageId"], 30) for door, one in zip(doors, sent, strict=True)]
     assert [answer["error"]["code"] for answer in answers] == ["budget.exceeded"] * 2
     total = sum(answer["usage"]["inputTokens"] + answer["usage"]["outputTokens"] for answer in answers)
-    # each hears of the other once a second: together they pass the limit by what two say in that time, at most
+    # each hears of the other once a second: together they pass the limit by what two say in that time, about 250;
+    # each for itself would say 1,000
     assert 1000 <= total < 1900
     held = await one.services.db.run_bare(lambda sql: sql.row("select count(*) from spending"))
     assert held == (0,)
@@ -218,9 +220,7 @@ async def test_the_end_of_an_answer_and_of_its_room_lock_in_the_same_order(pods,
             cursor.execute("set local lock_timeout = '300ms'")  # before Postgres would see a circle, and break it
             cursor.execute("select from room_heads where room_id = %s for update", (room,))
             go.set()
-            async with asyncio.timeout(5):  # the end of the answer waits for the head
-                while cursor.execute("select from pg_locks where not granted") or not cursor.rowcount:
-                    await asyncio.sleep(0.05)
+            await ann.pod.waits("%from room_heads%for update%")  # the end of the answer waits for the head
             cursor.execute("delete from spending where room_id = %s", (room,))
             assert cursor.rowcount == 1
     finally:

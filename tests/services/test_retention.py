@@ -302,9 +302,7 @@ async def test_an_account_that_goes_waits_for_who_counts_before_it_touches_the_s
             leaving = asyncio.ensure_future(
                 bob.call("DELETE", "/users/me", {"password": PASSWORD, "messages": "remove"})
             )
-            async with asyncio.timeout(5):
-                while cursor.execute("select from pg_locks where not granted") or not cursor.rowcount:
-                    await asyncio.sleep(0.02)
+            await pod.waits("%from tallied_rooms%for update%")
             cursor.execute("update tallies set messages = messages")
             cursor.execute("select from access_head for update")
     finally:
