@@ -106,7 +106,7 @@ async def test_a_get_whose_client_went_away_does_not_count_as_waiting(io_loop, a
 
 
 async def test_pings_come_and_pongs_keep_the_session(io_loop, serve) -> None:
-    app = App(serve, ping_interval=0.1, ping_timeout=0.1)
+    app = App(serve, ping_interval=0.1, ping_timeout=2)
     poller = await app.door.poller()
     for _ in range(4):
         assert await poller.get() == (200, "2")
@@ -123,7 +123,7 @@ async def test_a_silent_client_is_gone_exactly_when_its_pong_is_due(io_loop, ser
 
 
 async def test_a_client_that_polls_but_never_answers_pings_is_told_that_it_is_over(io_loop, serve) -> None:
-    app = App(serve, ping_interval=0.05, ping_timeout=0.05)
+    app = App(serve, ping_interval=0.05, ping_timeout=1)
     poller = await app.door.poller()
     assert await poller.get() == (200, "2")
     assert await poller.get() == (200, "1")
@@ -194,7 +194,7 @@ async def test_a_session_closed_by_the_server_hands_its_last_packets_to_the_wait
 async def test_a_session_closed_by_the_server_waits_a_little_for_the_get_that_takes_its_last_packets(
     io_loop, serve
 ) -> None:
-    app = App(serve, linger=0.05)
+    app = App(serve, linger=0.5)
     poller = await app.door.poller()
     app.sessions[0].send("last words")
     app.sessions[0].close()
@@ -268,7 +268,7 @@ async def test_a_handler_that_fails_closes_its_session_only(io_loop, app: App, c
 
 
 async def test_a_slow_handler_does_not_hold_up_the_pongs(io_loop, serve) -> None:
-    app = App(serve, ping_interval=0.05, ping_timeout=0.1)
+    app = App(serve, ping_interval=0.05, ping_timeout=2)
     gate = asyncio.Event()
 
     async def wait(sid: str, data: str) -> None:

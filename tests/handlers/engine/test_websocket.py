@@ -28,7 +28,7 @@ async def test_text_and_binary_come_back_as_they_were_sent_in_order(io_loop, app
 
 @pytest.mark.parametrize("packet", ["abc", "", "7", "bA", "5", "0", "2", "2probe"])
 async def test_what_is_no_packet_closes_a_client_that_answers_pings(io_loop, serve, packet: str, caplog) -> None:
-    app = App(serve, ping_interval=0.05, ping_timeout=0.3)
+    app = App(serve, ping_interval=0.05, ping_timeout=3)
     caplog.set_level("INFO")
     ws = await app.door.opened()
     ws.answers = True
@@ -40,7 +40,7 @@ async def test_what_is_no_packet_closes_a_client_that_answers_pings(io_loop, ser
 
 
 async def test_pings_come_and_pongs_keep_the_connection(io_loop, serve) -> None:
-    app = App(serve, ping_interval=0.05, ping_timeout=0.1)
+    app = App(serve, ping_interval=0.05, ping_timeout=2)
     ws = await app.door.opened()
     for _ in range(4):
         assert await ws.read() == "2"
