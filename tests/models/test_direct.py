@@ -112,7 +112,7 @@ async def test_one_killed_at_work_is_unavailable_and_then_replaced(database, dir
 
 async def test_one_that_stands_still_is_given_up_and_the_loop_goes_on(database_url, monkeypatch):
     monkeypatch.setattr(direct_module, "GRACE_S", 0.1)
-    database = Database(database_url, threads=2, statement_timeout_s=0.3)
+    database = Database(database_url, threads=2, statement_timeout_s=1.5)
     direct = Direct(database, LOOK)
     pid = await backend(direct)
     os.kill(pid, signal.SIGSTOP)
@@ -125,7 +125,7 @@ async def test_one_that_stands_still_is_given_up_and_the_loop_goes_on(database_u
             slowest = max(slowest, time.monotonic() - before)
         with pytest.raises(DatabaseUnavailable, match="does not answer"):
             await asked
-        assert 0.3 < time.monotonic() - began < 3 and slowest < 0.3
+        assert 1.5 < time.monotonic() - began < 10 and slowest < 1.2
         assert await backend(direct) != pid
     finally:
         os.kill(pid, signal.SIGCONT)

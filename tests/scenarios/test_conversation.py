@@ -1,6 +1,7 @@
 """One story, told through every door: the events are the same."""
 
 import asyncio
+import time
 from uuid import uuid4
 
 import pytest
@@ -130,11 +131,12 @@ async def test_activity_tells_once_a_second_of_rooms_not_joined_and_of_mentions(
     b = await bob.door(kind)
     await b.ask("ping", {})
     a = await ann.native()
+    began = time.monotonic()
     for i in range(10):
         await a.send(room, f"{i} @bob" if i == 3 else str(i))
     await b.event("activity", 3)
     await b.wait(lambda d: any(r["lastSeq"] == 10 for e in d.named("activity") for r in e["rooms"]), 3)
-    assert len(b.named("activity")) <= 2
+    assert len(b.named("activity")) <= 2 + int(time.monotonic() - began)
     assert any(r["mentioned"] for e in b.named("activity") for r in e["rooms"])
 
 

@@ -93,7 +93,7 @@ async def test_backends_killed_in_commit_lose_and_double_nothing(pods, seed):
 
 
 async def test_a_statement_that_stands_still_is_given_up_and_the_loop_goes_on(pods):
-    pod = await pods.start(statement_timeout_s=0.5)
+    pod = await pods.start(statement_timeout_s=2)
     ann = await pod.person()
     room = await ann.room()
     url = pod.services.settings.database_url.get_secret_value()
@@ -109,7 +109,7 @@ async def test_a_statement_that_stands_still_is_given_up_and_the_loop_goes_on(po
                 slowest = max(slowest, time.monotonic() - began)
             status, problem = sending.result()
             assert (status, problem["code"]) == (503, "unavailable")
-            assert slowest < 0.5
+            assert slowest < 1.5
             blocker.rollback()
     finally:
         blocker.close()
@@ -136,8 +136,9 @@ async def test_a_backend_that_stops_in_a_send_delays_it_and_doubles_nothing(pods
     finally:
         os.kill(pid, signal.SIGCONT)
     # It finds the send in its socket when it wakes, and the client id in its table.
-    while await db.run_bare(lambda sql: sql.row("select from pg_stat_activity where pid = %s", pid)) is not None:
-        await asyncio.sleep(0.01)
+    async with asyncio.timeout(20):
+        while await db.run_bare(lambda sql: sql.row("select from pg_stat_activity where pid = %s", pid)) is not None:
+            await asyncio.sleep(0.01)
     rows = await db.run_bare(lambda sql: sql.rows("select seq, content, client_id from messages order by seq"))
     assert [row[:2] for row in rows] == [(1, "first"), (2, "second"), (3, "third")] and rows[2][2] == "c"
     await door.send(room, "fourth")
@@ -285,8 +286,9 @@ async def test_what_is_under_way_when_a_pod_closes_is_told_at_once_and_starts_no
     holder = psycopg2.connect(database_url)
     with holder.cursor() as cursor:
         cursor.execute("select from room_heads where room_id = %s for update", (room,))
-    while service._committing or not service._direct.connected:
-        await asyncio.sleep(0.005)
+    async with asyncio.timeout(20):
+        while service._committing or not service._direct.connected:
+            await asyncio.sleep(0.005)
     ended = []
     for key in ("under way", "waiting"):
         assert service.start(who, room, key, key, lambda sent, error: ended.append((sent, error)))

@@ -63,8 +63,9 @@ async def test_two_who_count_at_once_count_once(pods):
     db = pod.services.db
     await db.run(lambda sql: sql.run("truncate tallies, tallied_rooms"))
     await asyncio.gather(*(db.run(tallies.take_messages, rooms, "UTC") for _ in range(4)))
-    while await db.run(tallies.take_messages, rooms, "UTC"):
-        await asyncio.sleep(0)
+    async with asyncio.timeout(20):
+        while await db.run(tallies.take_messages, rooms, "UTC"):
+            await asyncio.sleep(0)
     assert await lines(admin, "user") == {admin.id: (60, 0, 0)}
     assert {key: said for key, (said, _, _) in (await lines(admin, "room")).items()} == dict.fromkeys(rooms, 20)
 
