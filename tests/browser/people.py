@@ -24,6 +24,8 @@ PHONE = {"width": 360, "height": 740}
 # Told to the console, so that one listener hears of it.
 TELL_VIOLATIONS = """document.addEventListener("securitypolicyviolation",
     (event) => console.error("VIOLATION", event.violatedDirective, event.blockedURI, event.sample));"""
+# Behind a question: the demo model quotes it word by word, so its answer takes two seconds longer.
+AT_LENGTH = " 응" * 80
 numbers = itertools.count(1)
 
 

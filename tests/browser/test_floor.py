@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser.people import PASSWORD, ROOT, People, Person
+from tests.browser.people import AT_LENGTH, PASSWORD, ROOT, People, Person
 
 pytestmark = pytest.mark.browser
 
@@ -332,12 +332,12 @@ def test_nothing_moves_for_who_asked_for_stillness(people: People) -> None:
     """People in these tests prefer reduced motion; without that wish the three boards do move."""
     somebody, place = furnish(people, phone=False)
     somebody.enter(place["room"])
-    somebody.write("@마루 길게 말해 줘")
+    somebody.write("@마루 길게 말해 줘" + AT_LENGTH)
     expect(somebody.page.locator(".message--streaming")).to_have_count(1)
     moving = "document.getAnimations().filter(({ playState }) => playState === 'running').length"
     assert somebody.page.evaluate(moving) == 0
     somebody.page.emulate_media(reduced_motion="no-preference")
-    somebody.write("@마루 한 번 더")
+    somebody.write("@마루 한 번 더" + AT_LENGTH)
     expect(somebody.page.locator(".message--streaming")).not_to_have_count(0)
     assert somebody.page.evaluate(moving) > 0
 

@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser.people import People, Person, until
+from tests.browser.people import AT_LENGTH, People, Person, until
 
 pytestmark = pytest.mark.browser
 
@@ -108,7 +108,7 @@ def test_a_reader_further_up_is_not_pulled_down_by_an_answer(people: People) -> 
     until(lambda: person.page.evaluate(COUNT) >= 50, person.page)
     scroll(person, 1500)
     place = person.page.evaluate(PLACE)
-    other.say(room_id, "답해 줘")
+    other.say(room_id, "답해 줘" + AT_LENGTH)
     expect(person.page.locator(".message--streaming")).to_have_count(1)
     expect(person.page.locator(".message--streaming")).to_have_count(0, timeout=15_000)
     assert is_at(person, place)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser.people import People, until
+from tests.browser.people import AT_LENGTH, People, until
 
 pytestmark = pytest.mark.browser
 
@@ -69,7 +69,7 @@ def test_stop_ends_my_answer_and_keeps_what_came(people: People) -> None:
     person = people.person()
     room_id = person.room(when="always")
     person.enter(room_id)
-    person.write("길게 답해 줘")
+    person.write("길게 답해 줘" + AT_LENGTH)
     expect(person.answer.locator(".message__body")).to_contain_text("연습용")
     stop = person.page.get_by_role("button", name="답을 멈추기")
     expect(stop).to_be_visible()
