@@ -106,11 +106,6 @@ class NativeSocket(Answering, FrameSocket):
             self.set_header("Sec-WebSocket-Version", "13")
             raise BadRequest("A WebSocket's handshake needs a Sec-WebSocket-Key and version 13.")
 
-    def write_error(self, status_code: int, **kwargs: Any) -> None:
-        if status_code == 405:
-            self.set_header("Allow", "GET")
-        super().write_error(status_code, **kwargs)
-
     def check_origin(self, origin: str) -> bool:
         return True  # settled in `prepare`, by our own rule
 

@@ -166,10 +166,10 @@ class ApiHandler(Answering):
         await self._serve("DELETE", path)
 
     def options(self, **path: str) -> None:
-        self.set_header("Allow", self._allowed())
-        preflight(self, self._allowed())
+        self.set_header("Allow", self.allowed())
+        preflight(self, self.allowed())
 
-    def _allowed(self) -> str:
+    def allowed(self) -> str:
         return ", ".join([*self.routes, "OPTIONS"])
 
     async def _serve(self, method: Method, path: dict[str, str]) -> None:
@@ -244,11 +244,6 @@ class ApiHandler(Answering):
             return surrogates.decoded(bytes(self._received), partial(decoded, kind), msgspec.DecodeError)
         except (msgspec.DecodeError, RecursionError, UnicodeDecodeError, OverflowError) as error:
             raise BadRequest(f"The body is not JSON: {error}") from None
-
-    def write_error(self, status_code: int, **kwargs: Any) -> None:
-        if status_code == 405:
-            self.set_header("Allow", self._allowed())
-        super().write_error(status_code, **kwargs)
 
 
 class NotFoundHandler(Answering):

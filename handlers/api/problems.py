@@ -124,7 +124,14 @@ class Answering(RequestHandler):
         also to who shows no token, and Postgres knows no U+0000."""
         return value.decode("utf-8", "replace").replace("\0", "\ufffd")
 
+    def allowed(self) -> str:
+        """The methods of this path."""
+        unknown = RequestHandler._unimplemented_method
+        return ", ".join(name for name in self.SUPPORTED_METHODS if getattr(type(self), name.lower()) is not unknown)
+
     def write_error(self, status_code: int, **kwargs: Any) -> None:
+        if status_code == 405:
+            self.set_header("Allow", self.allowed())
         any_problem(self, status_code, kwargs.get("exc_info"))
 
 

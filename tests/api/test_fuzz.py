@@ -82,6 +82,19 @@ async def test_problems_have_one_shape_and_name_the_request(pods):
                 assert "GET" in answer.headers["Allow"]
 
 
+async def test_what_a_path_takes_is_told_with_a_405(pods):
+    pod = await pods.start()
+    for path, takes in (
+        ("/rooms", "POST, GET, OPTIONS"),
+        ("/ws", "GET"),
+        ("/login", "GET"),
+        ("/static/mark.svg", "GET, HEAD"),
+    ):
+        async with pod.http.put(pod.url + path) as answer:
+            assert (answer.status, answer.headers["Allow"]) == (405, takes), path
+            assert (await answer.json(content_type=None))["code"] == "request.invalid"
+
+
 async def test_a_load_balancer_may_look_with_head(pods):
     pod = await pods.start()
     for draining, ready in ((False, 200), (True, 503)):
