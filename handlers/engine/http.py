@@ -119,6 +119,12 @@ class EngineHandler(FrameSocket):
         self.set_header("Cache-Control", "no-store")
         self.clear_header("Server")
 
+    def write_error(self, status_code: int, **kwargs: Any) -> None:
+        """A fault of ours, or a method that HTTP does not know. `send_error` has cleared what `prepare` set."""
+        if self._engine.origin_allowed(self.request):
+            self._allow_origin()
+        self._refuse(status_code, (BAD_REQUEST[0], self._reason))
+
     def compute_etag(self) -> None:
         return None  # an answer is never the same twice
 

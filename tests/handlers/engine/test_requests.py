@@ -102,6 +102,19 @@ async def test_an_allowed_origin_may_read_answers_with_credentials(io_loop, door
     assert answer.headers["Cache-Control"] == "no-store"
 
 
+@pytest.mark.parametrize("method, status", [("GET", 500), ("NONSENSE", 405)])
+async def test_an_allowed_origin_may_read_faults_too(io_loop, door: Door, engine, method: str, status: int) -> None:
+    async def fail(sid: str, session: object) -> None:
+        raise LookupError("bug")
+
+    engine.on("connect", fail)
+    for origin, allowed in (("http://good.example", "http://good.example"), ("http://evil.example", None)):
+        answer = await door.request(method, "EIO=4&transport=polling", headers={"Origin": origin})
+        assert answer.code in (status, 403) and answer.headers.get("Access-Control-Allow-Origin") == allowed
+        assert json.loads(answer.body)["code"] in (3, 4)
+    assert not engine.sessions
+
+
 async def test_a_preflight_is_answered(io_loop, door: Door) -> None:
     headers = {"Origin": "http://good.example", "Access-Control-Request-Headers": "content-type"}
     answer = await door.request("OPTIONS", "EIO=4&transport=polling", headers=headers)
