@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 import aiohttp
 import jwt
 import pytest
+from argon2 import PasswordHasher
 from yarl import URL
 
 from models import accounts
@@ -81,6 +82,39 @@ async def test_a_wrong_password_and_an_unknown_account_get_the_same_answer_after
         times.append(best)
     assert answers[0] == answers[1] and answers[0][0] == 401
     assert max(times) < 3 * min(times)
+
+
+async def test_others_are_answered_while_passwords_are_hashed(pods, monkeypatch):
+    pod = await pods.start()
+    ann, bob = await pod.person(), await pod.person()
+    door = await ann.native()
+    threads, begun, go_on = set(), threading.Event(), threading.Event()
+
+    def held(hashing):
+        def call(self, *given):
+            threads.add(threading.current_thread())
+            begun.set()
+            go_on.wait(10)
+            return hashing(self, *given)
+
+        return call
+
+    for name in ("hash", "verify"):
+        monkeypatch.setattr(PasswordHasher, name, held(getattr(PasswordHasher, name)))
+    passwords = {"oldPassword": PASSWORD, "newPassword": "another good one"}
+    asking = asyncio.gather(
+        pod.call("POST", "/auth/register", {"email": "c@example.com", "name": "C", "password": PASSWORD}),
+        *(pod.call("POST", "/auth/login", {"email": ann.email, "password": PASSWORD}) for _ in range(3)),
+        pod.call("POST", "/auth/login", {"email": "nobody@example.com", "password": PASSWORD}),
+        ann.call("POST", "/auth/password", passwords),
+        bob.call("DELETE", "/users/me", {"password": PASSWORD}),
+    )
+    assert await asyncio.to_thread(begun.wait, 10)
+    assert (await ann.call("GET", "/rooms"))[0] == 200 and (await door.ask("ping", {}))["ts"]
+    assert not asking.done()
+    go_on.set()
+    assert [status for status, _ in await asking] == [201, 200, 200, 200, 401, 200, 204]
+    assert threads and threading.current_thread() not in threads
 
 
 async def test_failed_log_ins_are_limited_for_an_account_and_an_address_known_or_not(pods):
