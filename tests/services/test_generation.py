@@ -1,10 +1,18 @@
 """Answers, with the real SDKs talking to a scripted model."""
 
 import asyncio
+import itertools
+import time
+from datetime import UTC, datetime
 
 import pytest
 
+from config.settings import Settings
 from models import generations
+from models.generations import Job
+from models.messages import MessageRow
+from services.generation import Answer
+from services.llm.base import Delta
 from tests.pods import Refused
 from tests.scripted_model import Script
 
@@ -55,6 +63,80 @@ async def test_a_model_that_answers_at_once_is_still_told_of_first(pods):
         told = [(name, d.get("status")) for name, d in door.events if answer["id"] in (d.get("id"), d.get("messageId"))]
         assert told[:3] == [("message", "queued"), ("message", "streaming"), ("stream", None)]
         assert told[-1] == ("message", "complete")
+
+
+class Clock:
+    """A loop's time, as a test lets it pass."""
+
+    def __init__(self):
+        self.now = 0.0
+        self.timers = []
+
+    def time(self):
+        return self.now
+
+    def call_later(self, wait, call):
+        timer = Timer(self, self.now + wait, call)
+        self.timers.append(timer)
+        return timer
+
+    def pass_to(self, then):
+        for timer in sorted((one for one in self.timers if one.due <= then), key=lambda one: one.due):
+            self.now = timer.due
+            timer.call()
+        self.now = then
+
+
+class Timer:
+    def __init__(self, clock, due, call):
+        self.clock, self.due, self.call = clock, due, call
+
+    def cancel(self):
+        self.clock.timers.remove(self)
+
+
+def test_pieces_hold_25_to_50_ms_and_a_lone_token_goes_out_without_a_next_one(monkeypatch):
+    clock, told = Clock(), []
+
+    class Bus:
+        def publish_piece(self, piece):
+            told.append((clock.now, piece))
+
+    monkeypatch.setattr("asyncio.get_running_loop", lambda: clock)
+    row = MessageRow("answer", "room", 2, 2, None, "Maru", "bot", "", datetime.now(UTC), attempt=1)
+    piece_s = Settings.model_fields["piece_ms"].default / 1000
+    answer = Answer(Job(row, None, {}, False, [], None), "owner", Bus(), piece_s)
+    tokens = [f"{n} " for n in range(500)]
+    for n, token in enumerate(tokens):
+        clock.pass_to(1 + n * 0.002)
+        answer.add(Delta("text", token))
+    clock.pass_to(3)
+    times, pieces = [at for at, _ in told], [piece for _, piece in told]
+    assert times[0] == 1 and all(0.025 <= b - a <= 0.05 for a, b in itertools.pairwise(times))
+    assert "".join(piece.token for piece in pieces) == "".join(tokens)
+    assert [(piece.n, piece.next) for piece in pieces] == [(n, n + 1) for n in range(len(pieces))]
+    told.clear()
+    for at, token in ((5, "alone"), (5.01, "soon after"), (7, "alone again")):
+        clock.pass_to(at)
+        answer.add(Delta("text", token))
+    (one, two, three) = [(at, piece.token) for at, piece in told]
+    assert one == (5, "alone") and three == (7, "alone again")
+    assert two[1] == "soon after" and 5.025 <= two[0] <= 5.05
+
+
+async def test_a_model_that_speaks_fast_gives_far_fewer_pieces_than_tokens(pods, model):
+    model.scripts = [Script(*(("text", "말 "), ("pause", 0.002)) * 200)]
+    pod = await pods.start(**model.openai)
+    ann = await pod.person()
+    room = await ann.room(when="always")
+    door = await ann.native()
+    await door.join(room)
+    began = time.monotonic()
+    answer = await door.answer_to((await door.send(room, "?"))["messageId"])
+    took = time.monotonic() - began
+    pieces = door.named("stream")
+    assert len(pieces) <= took / 0.025 + 2
+    assert "".join(piece["token"] for piece in pieces) == answer["text"]
 
 
 @pytest.mark.parametrize("provider", ["openai", "anthropic"])
