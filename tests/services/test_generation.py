@@ -294,21 +294,87 @@ async def test_regenerate_and_stop_refuse_what_they_cannot_do(pods, model):
             await door.ask(command, {"messageId": sent["messageId"]})
 
 
-@pytest.mark.parametrize("status", [429, 500, 503])
-async def test_a_busy_provider_is_asked_again_before_the_first_token(pods, model, status):
-    model.scripts = [Script(("status", status, {"Retry-After": "0.2"})), Script(("text", "이제 돼요"), ("usage", 1, 1))]
-    _, _, door, sent = await ask(pods, model)
-    answer = await door.answer_to(sent["messageId"])
-    assert answer["status"] == "complete" and answer["text"] == "이제 돼요" and len(model.calls) == 2
+@pytest.fixture
+def waits(monkeypatch):
+    """For how long answers would wait between tries, which nobody does."""
+    found = []
+
+    class Impatient:
+        def __getattr__(self, name):
+            return getattr(asyncio, name)
+
+        async def sleep(self, seconds):
+            found.append(seconds)
+
+    monkeypatch.setattr("services.generation.asyncio", Impatient())
+    return found
 
 
-async def test_nothing_is_retried_after_the_first_token(pods, model):
-    model.scripts = [Script(("text", "반쯤 "), ("cut",)), Script(("text", "never"))]
-    _, _, door, sent = await ask(pods, model)
+NOTHING_YET = [
+    *((("status", status),) for status in (429, 500, 502, 503, 529)),
+    (("cut",),),
+    (("raw", b": a comment\n\n"), ("cut",)),
+]
+
+
+@pytest.mark.parametrize("provider", ["openai", "anthropic"])
+@pytest.mark.parametrize("steps", NOTHING_YET)
+async def test_a_provider_that_fails_before_the_first_token_is_asked_again(pods, model, waits, provider, steps):
+    model.scripts = [Script(*steps), Script(("text", "이제 돼요"), ("usage", 1, 1))]
+    _, _, door, sent = await ask(pods, model, provider)
     answer = await door.answer_to(sent["messageId"])
-    assert answer["status"] == "failed" and answer["text"] == "반쯤 "
-    assert answer["error"]["code"] in ("generation.failed", "bot.provider_unavailable")
-    assert len(model.calls) == 1
+    assert (answer["status"], answer["text"], answer["attempt"]) == ("complete", "이제 돼요", 1)
+    assert (len(model.calls), waits) == (2, [0.5])
+
+
+async def test_each_try_waits_longer_than_the_last_and_as_long_as_the_provider_asks(pods, model, waits):
+    busy = [("status", 429), ("cut",), ("status", 500), ("status", 503), ("cut",), ("status", 502)]
+    asking = [("status", 429, {"Retry-After": after}) for after in ("7", "900", "nonsense")]
+    model.scripts = [*(Script(step) for step in busy), Script(("text", "하나"))]
+    _, room, door, sent = await ask(pods, model, provider_retries=6)
+    assert (await door.answer_to(sent["messageId"]))["text"] == "하나"
+    assert waits == [0.5, 1, 2, 4, 8, 8]
+    waits.clear()
+    model.scripts = [*(Script(step) for step in asking), Script(("text", "둘"))]
+    assert (await door.answer_to((await door.send(room, "?"))["messageId"]))["text"] == "둘"
+    assert waits == [7, 30, 2]
+
+
+async def test_tries_come_to_an_end_and_the_last_is_not_waited_behind(pods, model, waits):
+    model.default = lambda body: Script(("cut",))
+    _, _, door, sent = await ask(pods, model, provider_retries=2)
+    answer = await door.answer_to(sent["messageId"])
+    assert (answer["status"], answer["text"], answer["error"]["code"]) == ("failed", "", "bot.provider_unavailable")
+    assert (len(model.calls), waits) == (3, [0.5, 1])
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 422])
+async def test_what_another_try_would_not_mend_is_not_tried_again(pods, model, waits, status):
+    model.scripts = [Script(("status", status, {"Retry-After": "1"})), Script(("text", "never"))]
+    _, _, door, sent = await ask(pods, model)
+    assert (await door.answer_to(sent["messageId"]))["status"] == "failed"
+    assert (len(model.calls), waits) == (1, [])
+
+
+BROKEN = b'data: {"error": {"type": "server_error"}}\n\n'
+
+
+@pytest.mark.parametrize(
+    ("begun", "end"),
+    [
+        (("text", "반쯤 "), ("cut",)),
+        (("think", "음, "), ("cut",)),
+        (("text", "반쯤 "), ("raw", BROKEN)),
+        (("text", "반쯤 "), ("hang",)),
+    ],
+)
+async def test_after_the_first_token_nothing_is_tried_again_and_no_other_model(pods, model, waits, begun, end):
+    model.scripts = [Script(begun, end), Script(("text", "never"))]
+    _, _, door, sent = await ask(pods, model, fallback_models=("openai:m2",), stall_timeout_s=0.5)
+    answer = await door.answer_to(sent["messageId"])
+    assert (answer["status"], answer["text"]) == ("failed", "반쯤 " if begun[0] == "text" else "")
+    assert answer["error"]["code"] in ("generation.failed", "generation.timeout", "bot.provider_unavailable")
+    assert (len(model.calls), waits, answer["model"]) == (1, [], "m1")
 
 
 async def test_a_fallback_model_answers_when_the_first_cannot(pods, model):
