@@ -384,6 +384,23 @@ async def test_a_fallback_model_answers_when_the_first_cannot(pods, model):
     assert answer["text"] == "대신 답해요" and answer["model"] == "c2" and model.calls[1]["model"] == "c2"
 
 
+async def test_fallback_models_are_tried_in_turn_until_one_answers(pods, model, waits):
+    fallbacks = {"fallback_models": ("anthropic:c2", "openai:m3", "openai:m4"), "provider_retries": 1}
+    model.scripts = [
+        *(Script(step) for step in (("status", 500), ("cut",), ("status", 404))),
+        Script(("text", "셋째예요"), ("usage", 1, 1)),
+    ]
+    _, room, door, sent = await ask(pods, model, **fallbacks, **model.anthropic)
+    answer = await door.answer_to(sent["messageId"])
+    assert (answer["status"], answer["text"], answer["model"]) == ("complete", "셋째예요", "m3")
+    assert ([call["model"] for call in model.calls], waits) == (["m1", "m1", "c2", "m3"], [0.5])
+    model.calls.clear()
+    model.default = lambda body: Script(("status", 503))
+    answer = await door.answer_to((await door.send(room, "다시"))["messageId"])
+    assert (answer["status"], answer["text"], answer["error"]["code"]) == ("failed", "", "bot.provider_unavailable")
+    assert [call["model"] for call in model.calls] == ["m1", "m1", "c2", "c2", "m3", "m3", "m4", "m4"]
+
+
 @pytest.mark.parametrize(
     "steps", [(("status", 401),), (("status", 400),), (("raw", b"data: {nonsense\n\n"),), (("text", ""),)]
 )
