@@ -103,6 +103,32 @@ async def test_a_patch_may_call_itself_a_merge_patch(pods):
         assert bodies and all(set(body["content"]) == takes for body in bodies)
 
 
+async def test_the_models_are_those_that_a_room_may_be_given_and_no_secret(pods, model):
+    fallbacks = ("openai:m2", "anthropic:c1", "openai:m1", "demo:demo")
+    for settings, wanted in (
+        ({}, [("demo", "demo", True)]),
+        (model.openai, [("openai", "m1", True)]),
+        ({**model.openai, "default_provider": "demo"}, [("openai", "m1", None), ("demo", "demo", True)]),
+        ({**model.openai, "fallback_models": ("openai:m2", "anthropic:c2")}, [("openai", "m1", True), ("openai", "m2", None)]),
+        ({**model.openai, **model.anthropic, "default_provider": "anthropic", "fallback_models": fallbacks},
+         [("openai", "m1", None), ("anthropic", "c1", True), ("demo", "demo", None), ("openai", "m2", None)]),
+    ):  # fmt: skip
+        pod = await pods.start(**settings)
+        assert (await pod.call("GET", "/models"))[0] == 401
+        ann = await pod.person()
+        found = await ann.get("/models")
+        one = ("provider", "model", "default")
+        wanted = [{k: v for k, v in zip(one, row, strict=True) if v is not None} for row in wanted]
+        assert found == {"items": wanted, "next": None}
+    room = await ann.room(when="always")
+    door = await ann.native()
+    await door.join(room)
+    for item in found["items"]:
+        await ann.patch(f"/rooms/{room}", {"bot": {"provider": item["provider"], "model": item["model"]}})
+        answer = await door.answer_to((await door.send(room, "?"))["messageId"])
+        assert (answer["status"], answer["model"]) == ("complete", item["model"])
+
+
 async def test_roles_and_what_they_may(pods):
     pod = await pods.start()
     owner, member, reader, stranger = [await pod.person(n) for n in ("Own", "Mem", "Read", "Str")]
