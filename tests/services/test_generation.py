@@ -4,6 +4,7 @@ import asyncio
 import itertools
 import time
 from datetime import UTC, datetime
+from uuid import uuid4
 
 import pytest
 
@@ -294,6 +295,44 @@ async def test_regenerate_and_stop_refuse_what_they_cannot_do(pods, model):
             await door.ask(command, {"messageId": sent["messageId"]})
 
 
+async def test_stop_and_regenerate_over_rest_are_accepted_and_refuse_like_their_commands(pods, model):
+    model.scripts = [Script(("text", "헌 "), ("hang",)), Script(("text", "새 답"), ("usage", 1, 1))]
+    ann, room, door, sent = await ask(pods, model)
+    bob, reader, stranger = [await ann.pod.person(name) for name in ("Bob", "Read", "Str")]
+    for who, role in ((bob, "member"), (reader, "reader")):
+        await ann.post(f"/rooms/{room}/members", {"userId": who.id, "role": role})
+    answer_id = (await door.event("stream", token="헌 "))["messageId"]
+
+    async def refused(who, call, message_id=answer_id):
+        status, problem = await who.call("POST", f"/messages/{message_id}/{call}")
+        return status, problem["code"], problem["detail"]
+
+    async def refuse_all():
+        head = (await ann.get(f"/rooms/{room}"))["head"]
+        for call in ("stop", "regenerate"):
+            assert (await refused(reader, call))[:2] == (403, "room.read_only")
+            unknown = await refused(ann, call, str(uuid4()))
+            assert unknown[:2] == (404, "message.not_found")
+            assert unknown == await refused(stranger, call) == await refused(stranger, call, sent["messageId"])
+            assert unknown == await refused(ann, call, "no-uuid")
+            assert (await refused(bob, call, sent["messageId"]))[:2] == (409, "message.not_an_answer")
+            status, problem = await ann.pod.call("POST", f"/messages/{answer_id}/{call}")
+            assert (status, problem["code"]) == (401, "auth.missing")
+        assert (await ann.get(f"/rooms/{room}"))["head"] == head
+
+    await refuse_all()
+    assert (await refused(bob, "regenerate"))[:2] == (409, "generation.running")
+    assert await bob.call("POST", f"/messages/{answer_id}/stop") == (202, {})
+    stopped = await door.final(answer_id, 1.5)
+    assert (stopped["status"], stopped["text"], stopped["stoppedBy"]) == ("stopped", "헌 ", bob.id)
+    assert await ann.call("POST", f"/messages/{answer_id}/stop") == (202, {})  # ended already
+    await refuse_all()
+    assert await ann.get(f"/messages/{answer_id}") == stopped
+    assert await bob.call("POST", f"/messages/{answer_id}/regenerate") == (202, {"messageId": answer_id})
+    again = await door.event("message", id=answer_id, status="complete")
+    assert (again["text"], again["attempt"], len(model.calls)) == ("새 답", 2, 2)
+
+
 @pytest.fixture
 def waits(monkeypatch):
     """For how long answers would wait between tries, which nobody does."""
@@ -324,6 +363,14 @@ async def test_a_provider_that_fails_before_the_first_token_is_asked_again(pods,
     _, _, door, sent = await ask(pods, model, provider)
     answer = await door.answer_to(sent["messageId"])
     assert (answer["status"], answer["text"], answer["attempt"]) == ("complete", "이제 돼요", 1)
+    assert (len(model.calls), waits) == (2, [0.5])
+
+
+async def test_a_provider_that_is_overloaded_in_its_stream_before_the_first_token_is_asked_again(pods, model, waits):
+    overloaded = b'event: error\ndata: {"type": "error", "error": {"type": "overloaded_error"}}\n\n'
+    model.scripts = [Script(("raw", overloaded)), Script(("text", "이제 돼요"))]
+    _, _, door, sent = await ask(pods, model, "anthropic")
+    assert (await door.answer_to(sent["messageId"]))["text"] == "이제 돼요"
     assert (len(model.calls), waits) == (2, [0.5])
 
 
