@@ -7,6 +7,7 @@ from uuid import uuid4
 import pytest
 
 from tests.pods import Refused
+from tests.scripted_model import Script
 
 DOORS = ["native", "websocket", "polling"]
 
@@ -262,6 +263,43 @@ BAD = [
     ("auth", {"token": "nonsense"}, "auth.invalid", None),
     ("whatever", {}, "request.unknown_event", "event"),
     ("connect", {}, "request.unknown_event", "event"),
+    ("edit", {"messageId": "MINE", "text": None}, "request.invalid", "text"),
+    ("edit", {"messageId": "MINE", "text": 5}, "request.invalid", "text"),
+    ("edit", {"messageId": "MINE", "text": " \n\t\u3000"}, "message.invalid", "text"),
+    ("edit", {"messageId": "MINE", "text": "a\0b"}, "message.invalid", "text"),
+    ("stop", {"messageId": "THEIRS"}, "message.not_an_answer", None),
+    ("regenerate", {"messageId": "THEIRS"}, "message.not_an_answer", None),
+    ("regenerate", {"messageId": "HIDDEN"}, "message.not_found", None),
+    ("edit", {"messageId": "ANSWER", "text": "x"}, "message.not_yours", None),
+    ("delete", {"messageId": "ANSWER"}, "message.not_yours", None),
+    ("typing", {"roomId": "ROOM", "on": None}, "request.invalid", "on"),
+    ("read", {"roomId": "ROOM"}, "request.invalid", "seq"),
+    ("read", {"roomId": "ROOM", "seq": None}, "request.invalid", "seq"),
+]
+
+# What every command that names a room or a message is asked with.
+NAMING = {
+    "join": ("roomId", {}), "leave": ("roomId", {}), "typing": ("roomId", {"on": True}), "read": ("roomId", {"seq": 1}),
+    "edit": ("messageId", {"text": "x"}), "delete": ("messageId", {}), "stop": ("messageId", {}), "regenerate": ("messageId", {}),
+}  # fmt: skip
+NO_ID = (None, 7, True, ["ROOM"], {"id": "ROOM"})
+UNKNOWN = (
+    "",
+    "no-uuid",
+    "a\0b",
+    "x" * 1000,
+    "0198c0de-0000-7000-8000-000000000000",
+    "0198c0de-0000-7000-8000-000000000000 ",
+)
+BAD += [
+    row
+    for event, (field, rest) in NAMING.items()
+    for row in (
+        (event, rest, "request.invalid", field),
+        *((event, {**rest, field: given}, "request.invalid", field) for given in NO_ID),
+        *((event, {**rest, field: given}, field[:-2] + ".not_found", None) for given in UNKNOWN),
+        *((event, given, "request.invalid", None) for given in ([], "x", 7, None)),
+    )
 ]
 
 
@@ -272,6 +310,9 @@ async def test_bad_commands_get_the_right_error_write_nothing_and_leave_the_conn
     ids = {"ROOM": room, "OTHER": other}
     ids["MINE"] = (await b.send(room, "mine"))["messageId"]
     ids["THEIRS"] = (await a.send(room, "theirs"))["messageId"]
+    await ann.patch(f"/rooms/{room}", {"bot": {"when": "mention"}})
+    ids["ANSWER"] = (await b.answer_to((await a.send(room, "@maru?"))["messageId"]))["id"]
+    before = (await ann.get(f"/rooms/{room}/export"))["messages"]
     ids["HIDDEN"] = (await eve.post(f"/rooms/{other}/messages", {"text": "hidden"}))["messageId"]
     for event, data, code, field in BAD:
         if kind != "native" and (event == "connect" or data is None):
@@ -285,9 +326,51 @@ async def test_bad_commands_get_the_right_error_write_nothing_and_leave_the_conn
         assert (error["code"], error.get("field")) == (code, field), (event, data, error)
         assert error["retryable"] is False and len(error["message"]) > 5
     assert (await b.ask("ping", {}))["ts"]
-    for place in (room, other):
-        found = (await (ann if place == room else eve).get(f"/rooms/{place}"))["head"]
-        assert found == (2 if place == room else 1)
+    assert (await ann.get(f"/rooms/{room}/export"))["messages"] == before
+    assert (await eve.get(f"/rooms/{other}"))["head"] == 1
+    assert a.named("typing") == a.named("read") == []
+
+
+async def test_a_reader_changes_nothing_and_goes_on_reading(pods, kind, model):
+    """Also what he said before he became one: the role of now counts, on a socket that was open before."""
+    model.scripts = [Script(("text", "끝난 답")), Script(("text", "반쯤 "), ("hang",))]
+    pod = await pods.start(**model.openai)
+    ann, bob = await pod.person("Ann"), await pod.person("Bob")
+    room = await ann.room(bob, when="mention")
+    a, b = await ann.door(kind), await bob.door(kind)
+    await a.join(room)
+    await b.join(room)
+    mine, theirs = (await b.send(room, "mine"))["messageId"], (await a.send(room, "theirs"))["messageId"]
+    ended = (await b.answer_to((await b.send(room, "@maru 하나"))["messageId"]))["id"]
+    await b.send(room, "@maru 둘")
+    running = (await b.event("stream", token="반쯤 "))["messageId"]
+    await ann.patch(f"/rooms/{room}/members/{bob.id}", {"role": "reader"})
+    await b.event("room", role="reader")
+    before = (await ann.get(f"/rooms/{room}/export"))["messages"]
+    for event, data, code in (
+        ("send", {"roomId": room, "text": "x"}, "room.read_only"),
+        ("edit", {"messageId": mine, "text": "x"}, "room.read_only"),
+        ("edit", {"messageId": theirs, "text": "x"}, "message.not_yours"),
+        ("delete", {"messageId": mine}, "room.read_only"),
+        ("delete", {"messageId": theirs}, "message.not_yours"),
+        ("delete", {"messageId": ended}, "message.not_yours"),
+        ("stop", {"messageId": running}, "room.read_only"),
+        ("stop", {"messageId": ended}, "room.read_only"),
+        ("regenerate", {"messageId": ended}, "room.read_only"),
+        ("regenerate", {"messageId": running}, "room.read_only"),
+        ("typing", {"roomId": room, "on": True}, "room.read_only"),
+        ("typing", {"roomId": room, "on": False}, "room.read_only"),
+    ):
+        with pytest.raises(Refused) as refused:
+            await b.ask(event, data)
+        assert (refused.value.code, refused.value.error["retryable"]) == (code, False), (event, data)
+    assert (await ann.get(f"/rooms/{room}/export"))["messages"] == before
+    assert len(model.calls) == 2 and model.open == 1
+    assert await b.ask("read", {"roomId": room, "seq": 1}) == {}
+    await a.event("read", userId=bob.id, seq=1)
+    assert a.named("typing") == []
+    said = await a.send(room, "weiter")
+    await b.event("message", id=said["messageId"])
 
 
 async def test_a_failing_command_without_an_id_is_answered_by_an_error_event(pods, kind):
