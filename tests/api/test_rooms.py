@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+import threading
 from urllib.parse import quote
 from uuid import uuid4
 
@@ -414,7 +415,7 @@ async def test_people_are_found_by_part_of_the_name_or_whole_email(pods):
     assert (await ann.call("GET", "/users"))[0] == 400
 
 
-async def test_sends_of_one_moment_share_a_transaction_and_a_lone_one_does_not_wait(pods):
+async def test_sends_of_one_moment_share_a_transaction_and_a_lone_one_has_its_own(pods):
     pod = await pods.start(sends_per_10s=0)
     ann = await pod.person()
     room = await ann.room()
@@ -426,6 +427,37 @@ async def test_sends_of_one_moment_share_a_transaction_and_a_lone_one_does_not_w
     results = await asyncio.gather(*(pod.services.messages.send(who, room, f"{i}") for i in range(200)))
     assert sum(sizes) == 201 and len(sizes) <= 4
     assert sorted(r.seq for r in results) == list(range(2, 202))
+
+
+async def test_a_lone_send_waits_for_no_timer(pods, monkeypatch):
+    """Sent while the loop's time stands still, so that no timer of whoever it be comes to its end, new or set before."""
+    pod = await pods.start(sends_per_10s=0)
+    ann = await pod.person()
+    first, second = await ann.room(), await ann.room()
+    native, polling = await ann.native(), await ann.socketio(transports=["polling"])
+    who = await pod.services.accounts.by_token(ann.token)
+    loop = asyncio.get_running_loop()
+
+    async def frozen(sending):
+        task = asyncio.ensure_future(sending)
+        given_up = threading.Timer(5, loop.call_soon_threadsafe, [task.cancel])  # no clock of the loop's
+        given_up.start()
+        with monkeypatch.context() as patch:
+            now = loop.time()
+            patch.setattr(loop, "time", lambda: now)
+            try:
+                await task
+            finally:
+                given_up.cancel()
+
+    for room in (first, second):
+        await frozen(native.send(room, "the writer is not known yet"))
+        await frozen(native.send(room, "now he is"))
+        await frozen(polling.send(room, "by another door"))
+        said = await ann.post(f"/rooms/{room}/messages", {"text": "x"})
+        await frozen(native.send(room, "a reply", replyTo=said["messageId"]))
+        await frozen(ann.post(f"/rooms/{room}/messages", {"text": "by REST"}))
+        await frozen(pod.services.messages.send(who, room, "by none"))
 
 
 async def test_one_bad_message_spoils_nobody_elses(pods):
