@@ -261,8 +261,7 @@ async def follow(call: Call) -> None:
     said = await anext(following)  # refused before the answer begins
     handler.set_header("Content-Type", "text/event-stream; charset=utf-8")
     handler.set_header("X-Accel-Buffering", "no")
-    opened = {"text": query.text} | ({"roomId": room_id} if room_id else {})
-    handler.write(b"retry: 3000\nevent: open\ndata: " + msgspec.json.encode(opened) + b"\n\n")
+    handler.write(b"retry: 3000\nevent: open\ndata: " + encode(types.LiveOpen(query.text, room_id)) + b"\n\n")
     told = looked = time.monotonic()
     try:
         while not services.draining:

@@ -10,6 +10,7 @@ from msgspec import Struct
 from handlers import protocol
 from handlers.api.base import Call, Route, required
 from handlers.api.problems import Problem
+from handlers.api.types import LiveMessage, LiveOpen
 from services.realtime.events import EVENTS, Error
 
 VERSION = "0.1.0"
@@ -51,7 +52,7 @@ def struct(kind: Any) -> bool:
 def make_openapi() -> dict[str, Any]:
     from handlers.routes import ROUTES as routes
 
-    kinds: list[Any] = [Problem]
+    kinds: list[Any] = [Problem, LiveOpen]
     kinds += [kind for route in routes for kind in (route.body, route.reply) if struct(kind)]
     _, schemas = msgspec.json.schema_components(dict.fromkeys(kinds), ref_template=REF)
     paths: dict[str, dict[str, Any]] = {}
@@ -115,7 +116,8 @@ def responses_of(route: Route) -> dict[str, Any]:
     if route.path == "/metrics":
         found["200"]["content"] = {"text/plain": {"schema": {"type": "string"}}}
     if route.path == "/admin/live":
-        found["200"]["content"] = {"text/event-stream": {"schema": ref(route.reply)}}
+        events = [sent_event("open", LiveOpen), sent_event("message", LiveMessage)]
+        found["200"]["content"] = {"text/event-stream": {"schema": {"oneOf": events}}}
     if route.path in ("/admin/stats", "/admin/usage"):
         found["200"]["content"]["text/csv"] = {"schema": {"type": "string"}}
     if route.path == "/rooms/{roomId}/export":
@@ -142,6 +144,12 @@ def query_parameters(kind: type[Struct]) -> list[dict[str, Any]]:
         {"name": name, "in": "query", "required": name in required, "schema": part}
         for name, part in fields["properties"].items()
     ]
+
+
+def sent_event(name: str, kind: type[Struct]) -> dict[str, Any]:
+    """A server-sent event; before OpenAPI 3.2 the schema of the stream describes each of them."""
+    data = {"type": "string", "contentMediaType": "application/json", "contentSchema": ref(kind)}
+    return envelope({"event": {"const": name}, "data": data}, ["event", "data"])
 
 
 def ref(kind: Any) -> dict[str, str]:

@@ -580,6 +580,13 @@ class FollowLive(Query):
     text: bool = False
 
 
+class LiveOpen(Answer):
+    """The first event of `/admin/live`: what is followed."""
+
+    text: bool
+    room_id: str | None = None
+
+
 class LiveMessage(Answer):
     """An event of `/admin/live`. chars: how long it is."""
 
