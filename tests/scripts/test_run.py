@@ -4,6 +4,8 @@ The checkouts have an app.py that only tells how it was started, and requirement
 calls scripts/test in a fresh clone, is the test of the whole list.
 """
 
+import contextlib
+import itertools
 import json
 import os
 import re
@@ -13,15 +15,20 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from http.client import HTTPException
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+import prepare
 from models.embedded_host import processes_in
 
 ROOT = Path(__file__).resolve().parents[2]
+ORDINARY = 65534  # nobody: an ordinary user that every machine has
 APP = """
 import json, os, sys
 print(json.dumps({"pid": os.getpid(), "argv": sys.argv[1:], "cwd": os.getcwd(), "environment": dict(os.environ)}), flush=True)
@@ -219,14 +226,16 @@ def test_a_full_disk_is_named(folder: Path) -> None:
 
 
 class Pod:
-    """The real server, started by this checkout's own scripts/run with data of its own."""
+    """The real server, started by this checkout's own scripts/run (or a copy's) with data of its own."""
 
-    def __init__(self, data_dir: Path, port: int = 0) -> None:
+    def __init__(
+        self, data_dir: Path, port: int = 0, root: Path = ROOT, user: Sequence[str] = (), **given: str
+    ) -> None:
         dull = {name: value for name, value in os.environ.items() if name not in ("DATABASE_URL", "REDIS_URL", "HOST")}
         self.data_dir = data_dir
         self.process = subprocess.Popen(
-            [ROOT / "scripts" / "run"],
-            env={**dull, "DATA_DIR": str(data_dir), "PORT": str(port)},
+            [*user, root / "scripts" / "run"],
+            env={**dull, "DATA_DIR": str(data_dir), "PORT": str(port), **given},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -240,13 +249,32 @@ class Pod:
         for line in self.process.stdout:
             told.append(line)
             if found := re.fullmatch(r"Maru is at (http://\S+)\n", line):
-                with urllib.request.urlopen(f"{found[1]}/readyz", timeout=30) as answer:
-                    assert answer.status == 200
+                self.url = found[1]
+                assert self.ask("GET", "/readyz")["status"]
                 return
         raise AssertionError("".join(told))
 
+    def ask(self, method: str, path: str, body: object = None, token: str = "") -> Any:
+        headers = {"Content-Type": "application/json", "Authorization": f"Bearer {token}"}
+        data = json.dumps(body).encode() if body is not None else None
+        request = urllib.request.Request(self.url + path, data, headers, method=method)
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            return json.load(answer)
+
+    def room(self) -> tuple[str, str]:
+        """(token, room) of somebody new."""
+        account = {"email": "ann@example.com", "name": "Ann", "password": "correct horse battery"}
+        token = self.ask("POST", "/auth/register", account)["token"]
+        return token, self.ask("POST", "/rooms", {"name": "방", "bot": {"when": "off"}}, token)["id"]
+
     def servers(self) -> dict[int, int]:
         return processes_in([self.data_dir / "postgres"], frozenset({"postgres"}))
+
+    def stop(self) -> None:
+        os.killpg(self.process.pid, signal.SIGINT)
+        said, _ = self.process.communicate(timeout=60)
+        assert self.process.returncode == 0, said
+        assert self.servers() == {}
 
 
 def test_after_a_kill_the_pod_starts_again_and_ctrl_c_stops_all_that_it_started(folder: Path) -> None:
@@ -257,11 +285,107 @@ def test_after_a_kill_the_pod_starts_again_and_ctrl_c_stops_all_that_it_started(
     second = Pod(folder / "data")
     second.ready()
     assert second.servers()
-    os.killpg(second.process.pid, signal.SIGINT)
-    said, _ = second.process.communicate(timeout=60)
-    assert second.process.returncode == 0, said
-    assert second.servers() == {}
+    second.stop()
     assert not (folder / "data" / "postgres" / "postmaster.pid").exists()
+
+
+@pytest.fixture(scope="module")
+def copy() -> Iterator[Path]:
+    """This checkout once more, set up with the packages of the first: what it starts may be anybody's."""
+    path = Path(tempfile.mkdtemp(prefix="maru-test-", dir="/tmp"))
+    path.chmod(0o755)
+    root = path / "chat"
+    for name in ("config", "handlers", "models", "services", "scripts", "static", "templates"):
+        shutil.copytree(ROOT / name, root / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("app.py", "requirements.txt", "package.json", "package-lock.json", ".npmrc"):
+        shutil.copy(ROOT / name, root / name)
+    (root / ".venv" / "bin").mkdir(parents=True)
+    (root / ".venv" / "bin" / "python").symlink_to(os.path.realpath(sys.executable))
+    (root / ".venv" / "lib").symlink_to(Path(sys.prefix, "lib").resolve())
+    shutil.copy(Path(sys.prefix, "pyvenv.cfg"), root / ".venv")
+    (root / ".venv" / "maru.json").write_text(json.dumps({**prepare._stamps(), "place": str(root)}))
+    yield root
+    shutil.rmtree(path)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become other users")
+def test_an_ordinary_user_starts_the_server_with_its_database_and_leaves_nothing_that_is_not_his(copy: Path) -> None:
+    subprocess.run(["chown", "-R", "-h", f"{ORDINARY}:{ORDINARY}", copy], check=True)
+    become = ["setpriv", f"--reuid={ORDINARY}", f"--regid={ORDINARY}", "--clear-groups"]
+    # Where only root may enter the folder of its Python, he may read there; that makes nobody root.
+    reading = ["--inh-caps=+dac_read_search", "--ambient-caps=+dac_read_search"]
+    python = copy / ".venv" / "bin" / "python"
+    for user in (become, [*become, *reading]):
+        if subprocess.run([*user, python, "-c", "import tornado"], capture_output=True).returncode == 0:
+            break
+    else:
+        pytest.skip("on this machine an ordinary user can't reach Python")
+    pod = Pod(copy / "data", 0, copy, user, HOME="/nonexistent", PYTHON=str(python))
+    pod.ready()
+    token, room = pod.room()
+    sent = pod.ask("POST", f"/rooms/{room}/messages", {"text": "안녕"}, token)
+    assert pod.ask("GET", f"/rooms/{room}/messages", None, token)["messages"][0]["id"] == sent["messageId"]
+    assert len(pod.servers()) > 1
+    for pid in (pod.process.pid, *pod.servers()):
+        status = Path(f"/proc/{pid}/status").read_text()
+        assert f"Uid:\t{ORDINARY}\t{ORDINARY}\t{ORDINARY}\t{ORDINARY}\n" in status
+    pod.stop()
+    assert {place.lstat().st_uid for place in [copy, *copy.rglob("*")]} == {ORDINARY}
+
+
+@pytest.mark.parametrize("killed", ["the server", "its Postgres", "both"])
+def test_what_was_acknowledged_before_a_kill_is_there_after_it_and_nothing_is_there_twice(
+    killed: str, folder: Path, copy: Path
+) -> None:
+    first = Pod(folder / "data", root=copy, PYTHON=sys.executable, SENDS_PER_10S="0")
+    first.ready()
+    token, room = first.room()
+    acknowledged: dict[str, str] = {}
+    lost: list[str] = []
+    enough = threading.Event()
+
+    def send(pod: Pod, client_id: str) -> str:
+        body = {"text": client_id, "clientId": client_id}
+        return str(pod.ask("POST", f"/rooms/{room}/messages", body, token)["messageId"])
+
+    def talk(name: int) -> None:
+        for n in itertools.count():
+            client_id = f"{name}-{n}"
+            try:
+                acknowledged[client_id] = send(first, client_id)
+            except (OSError, HTTPException):
+                lost.append(client_id)
+                return
+            if len(acknowledged) > 200:
+                enough.set()
+
+    talking = [threading.Thread(target=talk, args=(name,)) for name in range(4)]
+    for thread in talking:
+        thread.start()
+    assert enough.wait(60)
+    victims = [*first.servers()] if killed != "the server" else []
+    if killed != "its Postgres":
+        victims.insert(0, first.process.pid)
+    for pid in victims:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    for thread in talking:
+        thread.join(60)
+    said, _ = first.process.communicate(timeout=60)
+    assert first.process.returncode == (1 if killed == "its Postgres" else -signal.SIGKILL), said
+    second = Pod(folder / "data", root=copy, PYTHON=sys.executable, SENDS_PER_10S="0")
+    second.ready()
+    for client_id in lost:
+        acknowledged[client_id] = send(second, client_id)
+    kept: list[dict[str, Any]] = []
+    more = True
+    while more:
+        page = second.ask("GET", f"/rooms/{room}/messages?after={len(kept)}&limit=200", None, token)
+        kept += page["messages"]
+        more = page["moreAfter"]
+    second.stop()
+    assert [message["seq"] for message in kept] == list(range(1, len(kept) + 1))
+    assert len(kept) == len(acknowledged) and {m["clientId"]: m["id"] for m in kept} == acknowledged
 
 
 def test_a_taken_port_is_named_in_one_line(folder: Path) -> None:
