@@ -267,6 +267,14 @@ class Pod:
         token = self.ask("POST", "/auth/register", account)["token"]
         return token, self.ask("POST", "/rooms", {"name": "방", "bot": {"when": "off"}}, token)["id"]
 
+    def __enter__(self) -> "Pod":
+        return self
+
+    def __exit__(self, *fault: object) -> None:
+        """What a test leaves running when it fails; the kernel ends its Postgres."""
+        with self.process:
+            self.process.kill()
+
     def servers(self) -> dict[int, int]:
         return processes_in([self.data_dir / "postgres"], frozenset({"postgres"}))
 
@@ -320,16 +328,16 @@ def test_an_ordinary_user_starts_the_server_with_its_database_and_leaves_nothing
             break
     else:
         pytest.skip("on this machine an ordinary user can't reach Python")
-    pod = Pod(copy / "data", 0, copy, user, HOME="/nonexistent", PYTHON=str(python))
-    pod.ready()
-    token, room = pod.room()
-    sent = pod.ask("POST", f"/rooms/{room}/messages", {"text": "안녕"}, token)
-    assert pod.ask("GET", f"/rooms/{room}/messages", None, token)["messages"][0]["id"] == sent["messageId"]
-    assert len(pod.servers()) > 1
-    for pid in (pod.process.pid, *pod.servers()):
-        status = Path(f"/proc/{pid}/status").read_text()
-        assert f"Uid:\t{ORDINARY}\t{ORDINARY}\t{ORDINARY}\t{ORDINARY}\n" in status
-    pod.stop()
+    with Pod(copy / "data", 0, copy, user, HOME="/nonexistent", PYTHON=str(python)) as pod:
+        pod.ready()
+        token, room = pod.room()
+        sent = pod.ask("POST", f"/rooms/{room}/messages", {"text": "안녕"}, token)
+        assert pod.ask("GET", f"/rooms/{room}/messages", None, token)["messages"][0]["id"] == sent["messageId"]
+        assert len(pod.servers()) > 1
+        for pid in (pod.process.pid, *pod.servers()):
+            status = Path(f"/proc/{pid}/status").read_text()
+            assert f"Uid:\t{ORDINARY}\t{ORDINARY}\t{ORDINARY}\t{ORDINARY}\n" in status
+        pod.stop()
     assert {place.lstat().st_uid for place in [copy, *copy.rglob("*")]} == {ORDINARY}
 
 
@@ -337,9 +345,10 @@ def test_an_ordinary_user_starts_the_server_with_its_database_and_leaves_nothing
 def test_what_was_acknowledged_before_a_kill_is_there_after_it_and_nothing_is_there_twice(
     killed: str, folder: Path, copy: Path
 ) -> None:
-    first = Pod(folder / "data", root=copy, PYTHON=sys.executable, SENDS_PER_10S="0")
-    first.ready()
-    token, room = first.room()
+    def start() -> Pod:
+        return Pod(folder / "data", root=copy, PYTHON=sys.executable, SENDS_PER_10S="0")
+
+    kept: list[dict[str, Any]] = []
     acknowledged: dict[str, str] = {}
     lost: list[str] = []
     enough = threading.Event()
@@ -359,31 +368,33 @@ def test_what_was_acknowledged_before_a_kill_is_there_after_it_and_nothing_is_th
             if len(acknowledged) > 200:
                 enough.set()
 
-    talking = [threading.Thread(target=talk, args=(name,)) for name in range(4)]
-    for thread in talking:
-        thread.start()
-    assert enough.wait(60)
-    victims = [*first.servers()] if killed != "the server" else []
-    if killed != "its Postgres":
-        victims.insert(0, first.process.pid)
-    for pid in victims:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
-    for thread in talking:
-        thread.join(60)
-    said, _ = first.process.communicate(timeout=60)
-    assert first.process.returncode == (1 if killed == "its Postgres" else -signal.SIGKILL), said
-    second = Pod(folder / "data", root=copy, PYTHON=sys.executable, SENDS_PER_10S="0")
-    second.ready()
-    for client_id in lost:
-        acknowledged[client_id] = send(second, client_id)
-    kept: list[dict[str, Any]] = []
-    more = True
-    while more:
-        page = second.ask("GET", f"/rooms/{room}/messages?after={len(kept)}&limit=200", None, token)
-        kept += page["messages"]
-        more = page["moreAfter"]
-    second.stop()
+    with start() as first:
+        first.ready()
+        token, room = first.room()
+        talking = [threading.Thread(target=talk, args=(name,)) for name in range(4)]
+        for thread in talking:
+            thread.start()
+        assert enough.wait(60)
+        victims = [*first.servers()] if killed != "the server" else []
+        if killed != "its Postgres":
+            victims.insert(0, first.process.pid)
+        for pid in victims:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        for thread in talking:
+            thread.join(60)
+        said, _ = first.process.communicate(timeout=60)
+        assert first.process.returncode == (1 if killed == "its Postgres" else -signal.SIGKILL), said
+    with start() as second:
+        second.ready()
+        for client_id in lost:
+            acknowledged[client_id] = send(second, client_id)
+        more = True
+        while more:
+            page = second.ask("GET", f"/rooms/{room}/messages?after={len(kept)}&limit=200", None, token)
+            kept += page["messages"]
+            more = page["moreAfter"]
+        second.stop()
     assert [message["seq"] for message in kept] == list(range(1, len(kept) + 1))
     assert len(kept) == len(acknowledged) and {m["clientId"]: m["id"] for m in kept} == acknowledged
 
