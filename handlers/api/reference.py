@@ -1,6 +1,7 @@
 """The served reference, made from the types that decode and encode: `/openapi.json`, `/asyncapi.json`."""
 
 import re
+from collections.abc import Iterable, Iterator
 from functools import cache
 from typing import Any
 
@@ -48,13 +49,39 @@ def struct(kind: Any) -> bool:
     return isinstance(kind, type) and issubclass(kind, Struct)
 
 
+def described(kinds: Iterable[Any]) -> dict[str, Any]:
+    """Schemas of these types and all within, by name.
+
+    A field that is left out when it has no value is never null, which the type that it has here does not say.
+    """
+    _, schemas = msgspec.json.schema_components(dict.fromkeys(kinds), ref_template=REF)
+    for name in leaving_out(Struct):
+        for field in schemas.get(name, {}).get("properties", {}).values():
+            if field.get("default", ...) is None:
+                del field["default"]
+                if "enum" in field:
+                    field["enum"].remove(None)
+                else:
+                    (one,) = (one for one in field.pop("anyOf") if one != {"type": "null"})
+                    field.update(one)
+    return schemas
+
+
+def leaving_out(kind: type[Struct]) -> Iterator[str]:
+    """Names of the types under `kind` that are written without what has no value."""
+    for heir in kind.__subclasses__():
+        if heir.__struct_config__.omit_defaults:
+            yield heir.__name__
+        yield from leaving_out(heir)
+
+
 @cache
 def make_openapi() -> dict[str, Any]:
     from handlers.routes import ROUTES as routes
 
     kinds: list[Any] = [Problem, LiveOpen]
     kinds += [kind for route in routes for kind in (route.body, route.reply) if struct(kind)]
-    _, schemas = msgspec.json.schema_components(dict.fromkeys(kinds), ref_template=REF)
+    schemas = described(kinds)
     paths: dict[str, dict[str, Any]] = {}
     for route in routes:
         paths.setdefault(route.path, {})[route.method.lower()] = operation(route)
@@ -160,8 +187,7 @@ def ref(kind: Any) -> dict[str, str]:
 def make_asyncapi() -> dict[str, Any]:
     commands = {name: word.command for name, word in protocol.COMMANDS.items()}
     replies = {name: word.reply for name, word in protocol.COMMANDS.items()}
-    kinds = dict.fromkeys([*commands.values(), *replies.values(), *EVENTS.values(), Error])
-    _, schemas = msgspec.json.schema_components(kinds, ref_template=REF)
+    schemas = described([*commands.values(), *replies.values(), *EVENTS.values(), Error])
     messages: dict[str, Any] = {}
     operations: dict[str, Any] = {}
     for name, word in protocol.COMMANDS.items():
