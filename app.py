@@ -84,9 +84,10 @@ async def run(settings: Settings, listening: list[socket], embedded: EmbeddedPos
         for seconds in itertools.count(1):
             await asyncio.sleep(1)
             if postgres.pid is None:
-                print("The embedded Postgres has ended; see postgres.log in DATA_DIR. Stopping.", file=sys.stderr)
                 code = 1
                 stop.set()
+                ended = "The embedded Postgres has ended; see postgres.log in DATA_DIR. Stopping."
+                await asyncio.to_thread(print, ended, file=sys.stderr)  # whether anybody reads it or not
                 return
             if seconds % 3600 == 0:
                 postgres.trim_log()

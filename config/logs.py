@@ -1,6 +1,5 @@
 """Logs: one JSON object a line, on stderr. Events with fields, never content or secrets."""
 
-import contextlib
 import json
 import logging
 import queue
@@ -27,6 +26,7 @@ HIDDEN = "***"
 # Shorter ones would be found in innocent words.
 SHORT = 6
 MOST_LINES = 10_000
+LOST = {"name": "maru.logs", "levelno": logging.WARNING, "levelname": "WARNING", "msg": "log lines lost"}
 CLOSE_S = 2.0
 
 
@@ -80,22 +80,22 @@ class Writer(logging.Handler):
         super().__init__()
         self.formatter = formatter
         self._stream = stream
-        self._lines: queue.Queue[str | None] = queue.Queue(most)
+        self._most = most
+        # Of the queues the one that may be entered anew: a finalizer that logs runs wherever memory is asked for.
+        self._lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
         self._lost = 0
         self._thread = threading.Thread(target=self._write, name="logs", daemon=True)
         self._thread.start()
 
     def emit(self, record: logging.LogRecord) -> None:
-        try:
-            line = self.format(record)
-            if self._lost and not self._lines.full():
-                lost = logging.LogRecord("maru.logs", logging.WARNING, "", 0, "log lines lost", (), None)
-                lost.lines = self._lost
-                self._lines.put_nowait(self.format(lost))
-                self._lost = 0
-            self._lines.put_nowait(line)
-        except queue.Full:
+        if self._lines.qsize() >= self._most:
             self._lost += 1
+            return
+        try:
+            if self._lost:
+                lost, self._lost = self._lost, 0
+                self._lines.put(self.format(logging.makeLogRecord(LOST | {"lines": lost})))
+            self._lines.put(self.format(record))
         except Exception:
             self.handleError(record)
 
@@ -109,9 +109,8 @@ class Writer(logging.Handler):
                 continue
 
     def close(self) -> None:
-        with contextlib.suppress(queue.Full):
-            self._lines.put(None, timeout=CLOSE_S)
-            self._thread.join(CLOSE_S)
+        self._lines.put(None)
+        self._thread.join(CLOSE_S)
         super().close()
 
 

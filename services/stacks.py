@@ -4,6 +4,7 @@ import asyncio
 import faulthandler
 import signal
 import sys
+import threading
 from collections import Counter
 from types import CodeType
 from typing import Any, TextIO
@@ -13,7 +14,12 @@ DEEPEST = 40
 
 def listen(loop: asyncio.AbstractEventLoop, out: TextIO = sys.stderr) -> None:
     """Print at each SIGUSR1. Threads are printed by the signal's own handler, so also when the loop is stuck."""
-    loop.add_signal_handler(signal.SIGUSR1, lambda: print(tasks(loop), file=out, flush=True))
+
+    def tell() -> None:
+        text = tasks(loop)  # told by a thread: nobody may read what we write
+        threading.Thread(target=print, args=(text,), kwargs={"file": out, "flush": True}, daemon=True).start()
+
+    loop.add_signal_handler(signal.SIGUSR1, tell)
     faulthandler.register(signal.SIGUSR1, file=out, all_threads=True, chain=True)
 
 
