@@ -282,6 +282,12 @@ def seen(sql: Sql, session_id: str) -> None:
     sql.run("update sessions set last_seen_at = now() where id = %s", session_id)
 
 
+def hold_password(sql: Sql, user_id: str) -> str | None:
+    """The hash of now, which nobody changes until this transaction ends; None where nobody may sign in."""
+    row = sql.row("select password_hash from users where id = %s and not disabled for share", user_id)
+    return row[0] if row else None
+
+
 def change_password(
     sql: Sql, user_id: str, keep_session: str | None, password_hash: str | None, refresh_hash: bytes
 ) -> None:

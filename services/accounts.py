@@ -30,6 +30,7 @@ from services.tokens import Tokens, hashed, invalid_token, new_secret
 RESET_S = 86_400
 OVER_EVERY_S = 15.0
 OVER_AT_ONCE = 100
+HASHING = 2  # threads
 LATELY = 1024  # endings and changes of users; a handshake takes milliseconds
 UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}", re.ASCII)
 EMAIL = re.compile(r"[^@\s\x00-\x1f\x7f]+@[^@\s\x00-\x1f\x7f]+")
@@ -87,7 +88,9 @@ class Accounts:
         self.setup_code = setup_code
         self._changed = changed
         self._hasher = PasswordHasher()
-        self._threads = ThreadPoolExecutor(2, thread_name_prefix="password")
+        self._threads = ThreadPoolExecutor(HASHING, thread_name_prefix="password")
+        # Who proves himself is counted as a failure until he has; of all who wait only so many are.
+        self._turns = asyncio.Semaphore(HASHING)
         # What an unknown account is measured against, so that it takes as long as a known one.
         self._nobody = self._hasher.hash(secrets.token_urlsafe(16))
         self._failures = Limit("failures", settings.login_failures_per_15min, 900, shared)
@@ -249,6 +252,25 @@ class Accounts:
 
     async def log_in(self, email: str, password: str, device: Device) -> SignedIn:
         """An unknown account and a wrong password get the same answer after the same time, limits included."""
+        async with self._turns:
+            user = await self._prove(email, password, device)
+        if user is None:
+            self.failed_logins += 1
+            raise AuthError("auth.invalid", "Email or password is wrong.")
+        if user.disabled:
+            raise Forbidden("auth.disabled", "This account is disabled. Ask an administrator.")
+
+        def work(sql: Sql) -> tuple[str, str, str] | None:
+            still = accounts.hold_password(sql, user.id) == user.password_hash
+            return self._open_session(sql, user.id, device) if still else None
+
+        opened = await self._db.run(work)
+        if opened is None:  # it was changed, or the account disabled, while it was being checked
+            raise AuthError("auth.invalid", "Email or password is wrong.")
+        return self._signed(user, *opened)
+
+    async def _prove(self, email: str, password: str, device: Device) -> Any:
+        """The account whose password this is, or None."""
         key = accounts.email_key(email)
         # Counted before the slow part, or a hundred at once would all slip through.
         taken = await self._failures.take(key)
@@ -265,12 +287,7 @@ class Accounts:
             if not wrong:
                 self._failures.give_back(key, taken)
                 self._address_failures.give_back(device.ip, address_taken)
-        if user is None or wrong:
-            self.failed_logins += 1
-            raise AuthError("auth.invalid", "Email or password is wrong.")
-        if user.disabled:
-            raise Forbidden("auth.disabled", "This account is disabled. Ask an administrator.")
-        return self._signed(user, *await self._db.run(self._open_session, user.id, device))
+        return None if wrong else user
 
     async def refresh(self, refresh_token: str) -> SignedIn:
         fresh = new_secret()
@@ -308,15 +325,16 @@ class Accounts:
     async def _check_password(self, user: Any, password: str) -> None:
         """A signed-in user proves himself again; guesses count like failed log-ins."""
         key = user.email_key or user.id
-        taken = await self._failures.take(key)
-        if taken.wait_s:
-            raise limited(taken.wait_s, "Too many failed attempts. Try again later.")
-        wrong = False
-        try:
-            wrong = not await self._verify(user.password_hash, password)
-        finally:
-            if not wrong:
-                self._failures.give_back(key, taken)
+        async with self._turns:
+            taken = await self._failures.take(key)
+            if taken.wait_s:
+                raise limited(taken.wait_s, "Too many failed attempts. Try again later.")
+            wrong = False
+            try:
+                wrong = not await self._verify(user.password_hash, password)
+            finally:
+                if not wrong:
+                    self._failures.give_back(key, taken)
         if wrong:
             raise Forbidden("auth.forbidden", "The password is wrong.")
 

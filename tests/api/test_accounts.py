@@ -86,7 +86,7 @@ async def test_a_wrong_password_and_an_unknown_account_get_the_same_answer_after
 
 async def test_others_are_answered_while_passwords_are_hashed(pods, monkeypatch):
     pod = await pods.start()
-    ann, bob = await pod.person(), await pod.person()
+    ann, bob, cho = await pod.person(), await pod.person(), await pod.person()
     door = await ann.native()
     threads, begun, go_on = set(), threading.Event(), threading.Event()
 
@@ -104,7 +104,7 @@ async def test_others_are_answered_while_passwords_are_hashed(pods, monkeypatch)
     passwords = {"oldPassword": PASSWORD, "newPassword": "another good one"}
     asking = asyncio.gather(
         pod.call("POST", "/auth/register", {"email": "c@example.com", "name": "C", "password": PASSWORD}),
-        *(pod.call("POST", "/auth/login", {"email": ann.email, "password": PASSWORD}) for _ in range(3)),
+        *(pod.call("POST", "/auth/login", {"email": cho.email, "password": PASSWORD}) for _ in range(3)),
         pod.call("POST", "/auth/login", {"email": "nobody@example.com", "password": PASSWORD}),
         ann.call("POST", "/auth/password", passwords),
         bob.call("DELETE", "/users/me", {"password": PASSWORD}),
@@ -128,6 +128,48 @@ async def test_failed_log_ins_are_limited_for_an_account_and_an_address_known_or
     for i in range(2):
         assert (await pod.call("POST", "/auth/login", {"email": f"x{i}@e.com", "password": "wrong wrong"}))[0] == 401
     assert (await pod.call("POST", "/auth/login", {"email": "y@e.com", "password": "wrong wrong"}))[0] == 429
+
+
+async def test_right_passwords_are_no_failed_log_ins_however_many_are_checked_at_once(pods):
+    pod = await pods.start(login_failures_per_15min=3, login_failures_per_address=3)
+    ann = await pod.person()
+    right, wrong = ({"email": ann.email, "password": word} for word in (PASSWORD, "wrong wrong"))
+    passwords = {"oldPassword": PASSWORD, "newPassword": PASSWORD}
+    answers = await asyncio.gather(
+        *(pod.call("POST", "/auth/login", right) for _ in range(12)),
+        *(ann.call("POST", "/auth/password", passwords) for _ in range(6)),
+    )
+    assert {status for status, _ in answers} == {200}
+    answers = await asyncio.gather(*(pod.call("POST", "/auth/login", wrong) for _ in range(12)))
+    assert sorted(status for status, _ in answers) == [401] * 3 + [429] * 9
+    assert (await pod.call("POST", "/auth/login", right))[0] == 429
+
+
+@pytest.mark.parametrize("change", ["the password", "disabled"])
+async def test_a_log_in_is_checked_against_the_account_of_when_it_is_let_in(pods, monkeypatch, change):
+    pod = await pods.start()
+    admin, ann = await pod.person(), await pod.person()
+    verify, verified, go_on = pod.services.accounts._verify, asyncio.Event(), asyncio.Event()
+
+    async def slow(*given):
+        found = await verify(*given)
+        verified.set()
+        await go_on.wait()
+        return found
+
+    with monkeypatch.context() as patch:
+        patch.setattr(pod.services.accounts, "_verify", slow)
+        coming = asyncio.ensure_future(pod.call("POST", "/auth/login", {"email": ann.email, "password": PASSWORD}))
+        await verified.wait()
+    if change == "disabled":
+        await admin.patch(f"/admin/users/{ann.id}", {"disabled": True})
+    else:
+        await ann.post("/auth/password", {"oldPassword": PASSWORD, "newPassword": "another good one"})
+    go_on.set()
+    status, problem = await coming
+    assert (status, problem["code"]) == (401, "auth.invalid")
+    if change != "disabled":
+        assert len((await ann.get("/users/me/sessions"))["items"]) == 1
 
 
 async def test_registrations_from_an_address_are_limited(pods):
