@@ -251,18 +251,17 @@ class Connection:
                 error = unwritten
         if error is None:
             return
-        if isinstance(error, ChatError):
-            client_id = getattr(request.command, "client_id", None)
-            self.refuse(error, request.id, request.event, client_id or None)
-        elif isinstance(error, DatabaseUnavailable):
-            self.refuse(unavailable(), request.id, request.event)
-        else:
+        if isinstance(error, DatabaseUnavailable):
+            error = unavailable()
+        elif not isinstance(error, ChatError):
             reference = new_id()
             about = {"command": request.event, "reference": reference, "connection": self.id}
             log.error("command failed", extra=about, exc_info=error)
             self._services.counts.internal("command", error, reference)
             message = f"Something went wrong here (reference {reference}). Try again."
-            self.refuse(Unavailable("internal", message, retryable=True), request.id, request.event)
+            error = Unavailable("internal", message, retryable=True)
+        client_id = getattr(request.command, "client_id", None)
+        self.refuse(error, request.id, request.event, client_id or None)
 
     def answer(self, command_id: Any, reply: Reply) -> None:
         """A reply, however long, is what was asked for: nobody is slow for not having taken it at once."""

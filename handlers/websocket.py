@@ -120,6 +120,9 @@ class NativeSocket(Answering, FrameSocket):
         self.set_nodelay(True)
         stream = self.ws_connection.stream
         assert stream is not None
+        if stream.closed():  # while we asked who it is; `on_close` has been called, and is not again
+            self._held.close()
+            return
         wire = NativeWire(self, FrameWriter(stream, self.ws_connection))
         self.connection = Connection(self.services, self._identity, wire, "native", self._dispatch)
         self.services.sockets.add(self.connection)

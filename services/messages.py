@@ -263,8 +263,10 @@ class Messages:
     ) -> Sent:
         try:
             self._check_text(text)
-            if reply_to is not None and not is_uuid(reply_to):
-                raise reply_not_found()
+            if reply_to is not None:
+                if not is_uuid(reply_to):
+                    raise reply_not_found()
+                reply_to = reply_to.lower()
         except ChatError:
             if client_id is not None and (sent := await self._sent_before(who, room_id, client_id)):
                 return sent

@@ -131,6 +131,33 @@ async def test_who_is_refused_before_the_upgrade(pods):
     assert (status, problem["code"]) == (401, "auth.missing")
 
 
+async def test_a_client_that_goes_while_it_is_let_in_is_not_there(pods, monkeypatch):
+    pod = await pods.start(max_connections_per_user=1)
+    ann = await pod.person()
+    asked, go_on = asyncio.Event(), asyncio.Event()
+
+    async def slow(user_id):
+        asked.set()
+        await go_on.wait()
+        return 0
+
+    with monkeypatch.context() as patch:
+        patch.setattr(pod.services.sockets, "elsewhere", slow)
+        reader, writer = await asyncio.open_connection("127.0.0.1", pod.port)
+        lines = ["GET /ws HTTP/1.1", "Host: x", "Upgrade: websocket", "Connection: Upgrade", "Sec-WebSocket-Version: 13",
+                 "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==", f"Authorization: Bearer {ann.token}", "", ""]  # fmt: skip
+        writer.write("\r\n".join(lines).encode())
+        await asked.wait()
+        writer.close()
+        await writer.wait_closed()
+        await asyncio.sleep(0.1)
+        go_on.set()
+        await asyncio.sleep(0.1)
+    assert len(pod.services.sockets) == 0
+    door = await ann.native()  # his only place is free
+    assert (await door.ask("ping", {}))["ts"]
+
+
 async def test_what_opens_no_websocket_is_a_problem_like_any_other(pods):
     pod = await pods.start()
     ann = await pod.person()

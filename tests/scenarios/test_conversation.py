@@ -6,6 +6,7 @@ from uuid import uuid4
 
 import pytest
 
+from models.database import DatabaseUnavailable
 from tests.pods import Refused
 from tests.scripted_model import Script
 
@@ -395,6 +396,31 @@ async def test_limits_hold_from_both_sides(pods, kind):
     await a.ask("leave", {"roomId": room})
     await a.join(others[1])
     assert (await a.send(room, "x" * 10, clientId="c" * 64))["seq"] == 2
+
+
+async def test_ids_in_capitals_mean_the_same_and_are_told_in_small_letters(pods, kind):
+    pod, ann, bob, room, a, b = await two(pods, kind)
+    first = await a.send(room, "first")
+    reply = await a.send(room.upper(), "second", replyTo=first["messageId"].upper())
+    told = await b.event("message", id=reply["messageId"])
+    assert (told["roomId"], told["replyTo"]) == (room, first["messageId"])
+    assert await bob.get(f"/messages/{reply['messageId'].upper()}") == told
+    found = await bob.get(f"/search?q=second&mode=text&userId={ann.id.upper()}&roomId={room.upper()}")
+    assert [hit["message"]["id"] for hit in found["items"]] == [reply["messageId"]]
+
+
+async def test_a_send_without_an_id_that_fails_here_is_told_by_its_client_id(pods, kind, monkeypatch):
+    pod, ann, bob, room, a, b = await two(pods, kind)
+    for fault, code in ((DatabaseUnavailable("away"), "unavailable"), (LookupError("bug"), "internal")):
+
+        def broken(*given, fault=fault):
+            raise fault
+
+        for way in ("start", "send"):
+            monkeypatch.setattr(pod.services.messages, way, broken)
+        await a.tell("send", {"roomId": room, "text": "x", "clientId": code})
+        error = await a.event("error", code=code)
+        assert (error["event"], error["clientId"], error["retryable"]) == ("send", code, True)
 
 
 async def test_twenty_sends_in_ten_seconds_over_all_doors_and_repeats_cost_nothing(pods, kind):
