@@ -477,8 +477,9 @@ def page(
     # Places have no gaps, so both ends of a page are known: whatever the plan, no more is read.
     below = "m.room_id = %s and m.seq < %s and m.seq >= (select least(%s, last_seq + 1) - %s from room_heads where room_id = %s)"
     if around is not None:
-        older = _run(sql, "m.room_id = %s and m.seq < %s", (room_id, around), "seq desc", limit // 2)
-        newer = _run(sql, "m.room_id = %s and m.seq >= %s", (room_id, around), "seq", max(1, limit - limit // 2))
+        half = PAGE_BYTES // 2
+        older = _run(sql, "m.room_id = %s and m.seq < %s", (room_id, around), "seq desc", limit // 2, half)
+        newer = _run(sql, "m.room_id = %s and m.seq >= %s", (room_id, around), "seq", max(1, limit - limit // 2), half)
         found = older[::-1] + newer
     elif after is not None:
         found = _run(sql, "m.room_id = %s and m.seq > %s", (room_id, after), "seq", limit)
@@ -490,6 +491,8 @@ def page(
         low, high = found[0].seq, found[-1].seq
     elif after is not None:
         low, high = after + 1, after
+    elif around is not None:
+        low = high = around
     else:
         low = high = before if before is not None else 0
         high = low - 1 if before is not None else 0

@@ -227,8 +227,10 @@ def set_role(sql: Sql, room_id: str, user_id: str, role: str) -> None:
 
 
 def remove_member(sql: Sql, room_id: str, user_id: str, *, left: bool) -> None:
-    """left: by the member's own wish. The caller holds the head."""
+    """left: by the member's own wish; else the invitations that he has made end with him. The caller holds the head."""
     sql.run("delete from members where room_id = %s and user_id = %s", room_id, user_id)
+    if not left:
+        sql.run("delete from invites where room_id = %s and created_by = %s", room_id, user_id)
     access.append(sql, "member_left" if left else "member_removed", room_id=room_id, user_id=user_id)
 
 
@@ -295,11 +297,14 @@ def add_invite(
 
 INVITE = "select code, room_id, role, expires_at, max_uses, uses from invites where "
 GOOD = " and expires_at > now() and uses < max_uses"
+OF_ROLE = " and (%s = 'owner' or role <> 'owner')"  # who sees one may use it
 
 
-def invites(sql: Sql, room_id: str, after: str, limit: int) -> list[InviteRow]:
-    """Those that can still be used."""
-    found = sql.rows(INVITE + "room_id = %s and code > %s" + GOOD + " order by code limit %s", room_id, after, limit)
+def invites(sql: Sql, room_id: str, role: str, after: str, limit: int) -> list[InviteRow]:
+    """Those that can still be used, and that a member of this role may see."""
+    found = sql.rows(
+        INVITE + "room_id = %s and code > %s" + GOOD + OF_ROLE + " order by code limit %s", room_id, after, role, limit
+    )
     return [InviteRow(*row) for row in found]
 
 
@@ -309,8 +314,8 @@ def find_invite(sql: Sql, code: str) -> InviteRow | None:
 
 
 def invite_room(sql: Sql, code: str) -> str | None:
-    """The room of a code, used up or not: a member who follows an old link is simply let in."""
-    row = sql.row("select room_id from invites where code = %s", code)
+    """The room of a code, used up or not: a member who follows an old link is simply let in. Uses of one code take turns."""
+    row = sql.row("select room_id from invites where code = %s for update", code)
     return row[0] if row else None
 
 
@@ -325,5 +330,6 @@ def use_invite(sql: Sql, code: str) -> InviteRow | None:
     return InviteRow(*row) if row else None
 
 
-def delete_invite(sql: Sql, room_id: str, code: str) -> bool:
-    return bool(sql.run("delete from invites where room_id = %s and code = %s", room_id, code))
+def delete_invite(sql: Sql, room_id: str, role: str, code: str) -> bool:
+    """False where there is none that a member of this role may see."""
+    return bool(sql.run("delete from invites where room_id = %s and code = %s" + OF_ROLE, room_id, code, role))

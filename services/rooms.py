@@ -261,18 +261,20 @@ class Rooms:
 
     async def invites(self, who: Identity, room_id: str, after: str, limit: int) -> tuple[list[InviteRow], str | None]:
         def read(sql: Sql) -> list[InviteRow]:
-            if check_member(sql, room_id, who.user_id) == "reader":
+            role = check_member(sql, room_id, who.user_id)
+            if role == "reader":
                 raise Forbidden("room.forbidden", "Readers can't see invitations.")
-            return rooms.invites(sql, room_id, after, limit + 1)
+            return rooms.invites(sql, room_id, role, after, limit + 1)
 
         found = await self._db.run_snapshot(read)
         return found[:limit], found[limit - 1].code if len(found) > limit else None
 
     async def delete_invite(self, who: Identity, room_id: str, code: str) -> None:
         def work(sql: Sql) -> None:
-            if check_member(sql, room_id, who.user_id) == "reader":
+            role = check_member(sql, room_id, who.user_id)
+            if role == "reader":
                 raise Forbidden("room.forbidden", "Readers can't end invitations.")
-            if not rooms.delete_invite(sql, room_id, code):
+            if not rooms.delete_invite(sql, room_id, role, code):
                 raise NotFound("invite.invalid", "There is no such invitation.")
 
         await self._db.run(work)

@@ -275,11 +275,11 @@ class Pod:
         assert status == 201, answer
         return Person(self, answer, password)
 
-    async def waits(self, words: str, limit_s: float = 10) -> None:
-        """Returns once a statement like this waits for a lock."""
+    async def waits(self, words: str, count: int = 1, limit_s: float = 10) -> None:
+        """Returns once so many statements like this wait for a lock."""
         statement = "select 1 from pg_stat_activity where wait_event_type = 'Lock' and query like %s and pid <> pg_backend_pid()"
         async with asyncio.timeout(limit_s):
-            while not await self.services.db.run_bare(lambda sql: sql.row(statement, words)):
+            while len(await self.services.db.run_bare(lambda sql: sql.rows(statement, words))) < count:
                 await asyncio.sleep(0.02)
 
     async def native(self, token: str, **given: Any) -> Native:

@@ -190,10 +190,10 @@ class ApiHandler(Answering):
                 call.body = self._body(route.body, route.media)
             answer = await route.run(call)
         except ChatError as error:
-            write_problem(self, error)
+            self._refuse(error)
             return
         except DatabaseUnavailable:
-            write_problem(self, unavailable())
+            self._refuse(unavailable())
             return
         if self._finished:
             return  # it wrote its answer itself
@@ -205,6 +205,11 @@ class ApiHandler(Answering):
             self.finish()
         else:
             self.finish(encode(answer))
+
+    def _refuse(self, error: ChatError) -> None:
+        if not self._headers_written:
+            self.clear()  # the beginning of an export
+        write_problem(self, error)
 
     def _path(self, name: str, value: str) -> str:
         if name.endswith("Id"):

@@ -79,7 +79,11 @@ def allow_origin(handler: RequestHandler) -> bool:
 
 
 def write_problem(handler: RequestHandler, error: ChatError, status: int | None = None) -> None:
-    """Answer with the problem, and finish."""
+    """Answer with the problem, and finish; where an answer has begun, break it off, so that it does not look whole."""
+    if handler._headers_written:
+        handler.request.connection.stream.close()  # type: ignore[union-attr]
+        handler.finish()
+        return
     status = status or status_of(error)
     handler.set_status(status, responses.get(status, "Error"))
     handler.set_header("Content-Type", "application/problem+json")
@@ -128,6 +132,12 @@ class Answering(RequestHandler):
         """The methods of this path."""
         unknown = RequestHandler._unimplemented_method
         return ", ".join(name for name in self.SUPPORTED_METHODS if getattr(type(self), name.lower()) is not unknown)
+
+    def send_error(self, status_code: int = 500, **kwargs: Any) -> None:
+        if self._headers_written:
+            self.write_error(status_code, **kwargs)  # Tornado would end the answer as if it were whole
+        else:
+            super().send_error(status_code, **kwargs)
 
     def write_error(self, status_code: int, **kwargs: Any) -> None:
         if status_code == 405:

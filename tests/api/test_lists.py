@@ -67,6 +67,10 @@ async def test_every_list_can_be_read_one_by_one(pods):
                 name
             )
     assert short <= {"/admin/embedding"}
+    for name in ("/users?q=a&", "/admin/users?", "/rooms?"):
+        status, problem = await admin.call("GET", f"{name}cursor={cursor_of('2026-11-27T00:00:00Z', 'no id')}")
+        assert (status, problem["field"]) == (400, "cursor")
+    assert (await admin.call("GET", f"/admin/users?cursor={cursor_of('no id')}"))[0] == 400
 
 
 def test_what_comes_and_goes_between_two_pages_hides_nothing_and_doubles_nothing():

@@ -1,13 +1,18 @@
 """Rooms, members and roles, invitations, history: what members may, and what nobody else gets to know."""
 
 import asyncio
+import json
 import re
 import threading
 from urllib.parse import quote
 from uuid import uuid4
 
+import aiohttp
+import psycopg2
 import pytest
 
+from models.database import DatabaseUnavailable
+from services.errors import NotFound
 from tests.pods import Refused
 
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
@@ -264,6 +269,48 @@ async def test_invitations_are_counted_end_and_let_the_same_person_in_once(pods)
     assert (await eve.call("POST", f"/invites/{second['code']}"))[0] == 404
 
 
+async def test_a_member_sees_and_ends_only_invitations_that_he_may_give(pods):
+    pod = await pods.start()
+    ann, bob, eve = await pod.person(), await pod.person(), await pod.person()
+    room = await ann.room(bob)
+    codes = {}
+    for who, role in ((ann, "owner"), (ann, "member"), (bob, "reader")):
+        codes[role] = (await who.post(f"/rooms/{room}/invites", {"role": role}))["code"]
+
+    async def seen(who):
+        return {invite["role"] for invite in (await who.get(f"/rooms/{room}/invites"))["items"]}
+
+    assert await seen(ann) == {"owner", "member", "reader"} and await seen(bob) == {"member", "reader"}
+    status, problem = await bob.call("DELETE", f"/rooms/{room}/invites/{codes['owner']}")
+    assert (status, problem["code"]) == (404, "invite.invalid")
+    assert (await bob.call("DELETE", f"/rooms/{room}/invites/{codes['member']}"))[0] == 204
+    await ann.call("DELETE", f"/rooms/{room}/members/{bob.id}")  # and with him what he has made
+    assert await seen(ann) == {"owner"}
+    assert (await eve.call("POST", f"/invites/{codes['reader']}"))[0] == 404
+    assert (await eve.post(f"/invites/{codes['owner']}"))["role"] == "owner"
+    third = (await eve.post(f"/rooms/{room}/invites", {"role": "reader"}))["code"]
+    await eve.call("DELETE", f"/rooms/{room}/members/{eve.id}")
+    assert (await bob.post(f"/invites/{third}"))["role"] == "reader"  # who leaves by himself takes nothing along
+
+
+async def test_who_accepts_twice_at_once_is_in_and_counted_once(pods, database_url):
+    pod = await pods.start()
+    ann, bob = await pod.person(), await pod.person()
+    room = await ann.room()
+    for most in (1, 5):
+        code = (await ann.post(f"/rooms/{room}/invites", {"maxUses": most}))["code"]
+        held = psycopg2.connect(database_url)
+        with held, held.cursor() as cursor:
+            cursor.execute("select from invites where code = %s for update", (code,))
+            twice = [asyncio.ensure_future(bob.post(f"/invites/{code}")) for _ in range(2)]
+            await pod.waits("%from invites%", 2)
+        held.close()
+        assert [entered["id"] for entered in await asyncio.gather(*twice)] == [room, room]
+        await ann.call("DELETE", f"/rooms/{room}/members/{bob.id}")
+        left = (await ann.get(f"/rooms/{room}/invites"))["items"]
+        assert [invite["uses"] for invite in left if invite["code"] == code] == ([] if most == 1 else [1])
+
+
 async def test_the_newcomers_devices_hear_of_the_room_and_the_others_of_the_newcomer(pods):
     pod = await pods.start()
     ann, bob = await pod.person(), await pod.person()
@@ -292,6 +339,8 @@ async def test_history_by_seq(pods):
     assert await page("after=2&limit=2") == ([3, 4], True, True)
     assert await page("around=5&limit=4") == ([3, 4, 5, 6], True, True)
     assert await page("around=1&limit=1") == ([1], False, True)
+    assert await page("around=11&limit=1") == ([], True, False)
+    assert await page("around=12&limit=2") == ([10], True, False)
     assert await page("after=10") == ([], True, False)
     assert await page("before=1") == ([], False, True)
     for query in ("before=1&after=2", "limit=0", "limit=201", "before=-1", "before=x", "after=9999999999999999999999"):
@@ -307,6 +356,8 @@ async def test_pages_end_early_past_half_a_megabyte(pods):
         await ann.post(f"/rooms/{room}/messages", {"text": "가" * 20_000})
     got = await ann.get(f"/rooms/{room}/messages")
     assert 8 <= len(got["messages"]) <= 10 and got["moreBefore"] and got["messages"][-1]["seq"] == 12
+    around = await ann.get(f"/rooms/{room}/messages?around=7")
+    assert 8 <= len(around["messages"]) <= 11 and around["moreBefore"] and around["moreAfter"]
     changed = await ann.get(f"/rooms/{room}/changes?limit=500")
     assert changed["more"] is True and changed["messages"][0]["changedSeq"] == 1 and changed["head"] == 12
     door = await ann.native()
@@ -390,6 +441,43 @@ async def test_export_holds_everything_in_order(pods):
     his = await bob.get("/users/me/export")
     assert his["rooms"] == [] and [m["text"] for m in his["left"]] == ["bleibt meins"]
     assert (await ann.call("GET", f"/rooms/{room}/export?format=pdf"))[0] == 400
+
+
+@pytest.mark.parametrize("fault", [NotFound("room.not_found", "gone"), DatabaseUnavailable("away"), LookupError("bug")])
+async def test_an_export_that_ends_before_its_end_does_not_look_whole(pods, monkeypatch, fault):
+    pod = await pods.start(sends_per_10s=0)
+    ann = await pod.person()
+    room = await ann.room()
+    await ann.post(f"/rooms/{room}/messages", {"text": "x"})
+    headers = {"Authorization": f"Bearer {ann.token}"}
+    every, good = pod.services.messages.every, 0
+
+    async def failing(*given):
+        nonlocal good
+        good -= 1
+        if good < 0:
+            raise fault
+        return await every(*given)
+
+    monkeypatch.setattr(pod.services.messages, "every", failing)
+    statuses = {NotFound: 404, DatabaseUnavailable: 503, LookupError: 500}
+    for form in ("json", "markdown"):
+        good = 1  # a piece is out
+        with pytest.raises(aiohttp.ClientError):
+            async with pod.http.get(f"{pod.url}/rooms/{room}/export?format={form}", headers=headers) as answer:
+                await answer.read()
+        good = 0  # nothing is
+        async with pod.http.get(f"{pod.url}/rooms/{room}/export?format={form}", headers=headers) as answer:
+            assert answer.status == statuses[type(fault)] and "Content-Disposition" not in answer.headers
+            assert answer.headers["Content-Type"] == "application/problem+json"
+            assert json.loads(await answer.read())["status"] == answer.status
+    good = 1
+    if isinstance(fault, NotFound):
+        mine = await ann.get("/users/me/export")  # without what he has lost meanwhile, and whole
+        assert [len(one["messages"]) for one in mine["rooms"]] == [1]
+    else:
+        with pytest.raises(aiohttp.ClientError):
+            await ann.get("/users/me/export")
 
 
 async def test_an_export_is_a_file_that_is_called_after_the_room(pods):
