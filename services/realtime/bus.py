@@ -42,8 +42,8 @@ class Bus(Protocol):
     async def running(self, room_id: str) -> list[RunningAnswer]:
         """Answers that run in the room, with their text so far."""
 
-    def ended(self, room_id: str, message_id: str) -> None:
-        """Forget a running answer's text."""
+    def ended(self, room_id: str, message_id: str, attempt: int) -> None:
+        """Forget a running answer's text, unless it is of a higher attempt."""
 
     def nudge(self, what: str) -> None:
         """Tell every pod to look at rows: "access", "jobs", "stop:<message id>"."""
@@ -120,10 +120,10 @@ class MemoryBus:
         answers = self._answers.get(room_id, {})
         return [RunningAnswer(key, answer.attempt, answer.next, answer.text) for key, answer in answers.items()]
 
-    def ended(self, room_id: str, message_id: str) -> None:
-        answers = self._answers.get(room_id)
-        if answers is not None:
-            answers.pop(message_id, None)
+    def ended(self, room_id: str, message_id: str, attempt: int) -> None:
+        answers = self._answers.get(room_id, {})
+        if message_id in answers and answers[message_id].attempt <= attempt:
+            del answers[message_id]
             if not answers:
                 del self._answers[room_id]
 

@@ -32,6 +32,8 @@ PIECE_HEAD = struct.Struct("!BB8s16sHIIB")  # version, kind, pod, message, attem
 CONTROL_CHANNEL = "maru:control"
 PIECE_LUA = (Path(__file__).parent / "lua" / "piece.lua").read_bytes()
 PIECE_SHA = hashlib.sha1(PIECE_LUA, usedforsecurity=False).hexdigest()
+ENDED_LUA = (Path(__file__).parent / "lua" / "ended.lua").read_bytes()
+ENDED_SHA = hashlib.sha1(ENDED_LUA, usedforsecurity=False).hexdigest()
 TAKE_LUA = (Path(__file__).parent / "lua" / "take.lua").read_bytes()
 TAKE_SHA = hashlib.sha1(TAKE_LUA, usedforsecurity=False).hexdigest()
 TOPOLOGY_S = 5.0
@@ -109,7 +111,7 @@ class RedisBus:
                 pool,
                 self._tasks,
                 canary=self._canary_for(address),
-                scripts=(PIECE_LUA, TAKE_LUA),
+                scripts=(PIECE_LUA, ENDED_LUA, TAKE_LUA),
                 sharded=self.cluster,
                 heard=self._heard,
                 joined=self._joined,
@@ -269,12 +271,10 @@ class RedisBus:
             pass
         return list(found.values())
 
-    def ended(self, room_id: str, message_id: str) -> None:
-        self._local.ended(room_id, message_id)
+    def ended(self, room_id: str, message_id: str, attempt: int) -> None:
+        self._local.ended(room_id, message_id, attempt)
         channel = channel_of(room_id)
-        field = UUID(message_id).bytes
-        self._send(channel, "HDEL", channel + ":r", field)
-        self._send(channel, "DEL", channel.encode() + b":" + field)
+        self._send(channel, "EVALSHA", ENDED_SHA, 1, channel, UUID(message_id).bytes, attempt)
 
     # -- windows that all pods share (`services.limits.Shared`)
 

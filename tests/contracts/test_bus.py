@@ -140,7 +140,11 @@ async def test_pieces_are_kept_and_told_in_one_step(ears):
     a.bus.publish_piece(piece(room, mid, 5, "ghost", attempt=1))
     (answer,) = await b.bus.running(room)
     assert (answer.attempt, answer.next, answer.text) == (2, 1, "neu")
-    a.bus.ended(room, mid)
+    a.bus.ended(room, mid, 1)  # the same worker, when it wakes up
+    a.bus.publish_piece(piece(room, mid, 1, " text", attempt=2))
+    (answer,) = await b.bus.running(room)
+    assert (answer.attempt, answer.next, answer.text) == (2, 2, "neu text")
+    a.bus.ended(room, mid, 2)
     async with asyncio.timeout(5):
         while await b.bus.running(room):
             await asyncio.sleep(0.005)

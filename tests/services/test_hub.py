@@ -189,7 +189,7 @@ async def test_pieces_have_no_hole_and_no_overlap_for_whoever_joins_when(parts, 
         event = log.change(key, "bot", "complete", 1)
         if chance.random() < 0.7:
             bus.publish(ROOM, event)
-        bus.ended(ROOM, key)
+        bus.ended(ROOM, key, 9)
 
     await asyncio.gather(*(answer(f"a{i}") for i in range(3)))
     await asyncio.gather(*joining)
