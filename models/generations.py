@@ -392,6 +392,26 @@ def finish(sql: Sql, fence: Fence, room_id: str, asked_by: str | None, end: Endi
     return find(sql, fence.message_id)
 
 
+def counted(sql: Sql, fence: Fence, end: Ending) -> bool:
+    """This end's cost is there already, from a try whose COMMIT was never answered."""
+    row = sql.row(
+        "select 1 from usage where at > now() - interval '1 hour' and message_id = %s and total_ms = %s"
+        " and input_tokens = %s and output_tokens = %s limit 1",
+        fence.message_id,
+        end.total_ms,
+        end.input_tokens,
+        end.output_tokens,
+    )
+    return row is not None
+
+
+def ended(sql: Sql, fence: Fence, end: Ending) -> MessageRow | None:
+    """The row, if it is still as this end left it."""
+    row = find(sql, fence.message_id)
+    same = row is not None and (row.attempt, row.status) == (fence.attempt, end.status) and not row.deleted
+    return row if same else None
+
+
 def stop(sql: Sql, message: MessageRow, user_id: str) -> MessageRow | None:
     """End a queued answer in place (the row comes back), or ask the worker of a running one to end it (None).
 

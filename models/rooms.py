@@ -134,8 +134,15 @@ def change(sql: Sql, room_id: str, name: str | None, bot: dict[str, Any] | None)
     access.append(sql, "room_changed", room_id=room_id)
 
 
-def name_if_unnamed(sql: Sql, room_id: str, name: str) -> bool:
-    named = sql.run("update rooms set name = %s where id = %s and name is null", name, room_id)
+def name_if_unnamed(sql: Sql, room_id: str, name: str, message_id: str) -> bool:
+    """message_id: whose words the name is made of; they may have been taken back meanwhile."""
+    named = sql.run(
+        "update rooms set name = %s where id = %s and name is null"
+        " and exists (select from messages where id = %s and not deleted for share)",
+        name,
+        room_id,
+        message_id,
+    )
     if named:
         access.append(sql, "room_changed", room_id=room_id)
     return bool(named)

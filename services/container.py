@@ -254,6 +254,7 @@ async def open_services(settings: Settings, *, work: bool = True) -> AsyncIterat
             tasks.forever(hub.watch_heads, "heads")
             tasks.forever(generation.step, "generation")
             tasks.forever(generation.beat, "leases")
+            tasks.forever(generation.watch_budgets, "allowances")
             tasks.forever(indexer.step, "indexer")
             tasks.forever(vectors.step, "vectors")
             tasks.forever(sockets.step, "sockets")

@@ -22,7 +22,7 @@ from models.generations import Claimer, Ending, Fence, Job, Lease
 from models.messages import MessageRow
 from services import prompts
 from services.budgets import Allowance, BudgetExceeded, Budgets
-from services.llm.base import Delta, Kind, ProviderError, Request, Spent, close
+from services.llm.base import Delta, Finished, Kind, ProviderError, Request, Spent, close
 from services.llm.registry import Choice, Models
 from services.messages import bot_settings, title, view
 from services.plans import plan
@@ -41,7 +41,8 @@ RETRY_FIRST_S = 0.5
 RETRY_MOST_S = 8.0
 FINISH_TRIES_S = 60.0
 COUNT_S = 1.5
-MOST_TOKENS = 1_000_000_000
+# What comes behind a model's last word is its count, and the end of the response.
+AFTER_S = 2.0
 
 
 class Observer:
@@ -82,7 +83,8 @@ class Answer:
         self.trace: Answering | None = None
         self.input_tokens: int | None = None
         self.output_tokens: int | None = None
-        self.stopped_by: str | None = None
+        self.asked = False  # a model works on it, which costs whether it says a word or not
+        self.stopped_by = job.message.stopped_by
         self.price: Price | None = None
         self.allowance: Allowance | None = None
         self.holds = False  # others are told what it has cost so far
@@ -180,11 +182,11 @@ class Answer:
             self.stream_task.cancel()
 
     def count(self, spent: Spent) -> None:
-        """Take what the provider counted; a figure beyond all reason is its own fault and shall be nobody else's."""
+        """Take what the provider counted."""
         if spent.input_tokens is not None:
-            self.input_tokens = min(max(0, spent.input_tokens), MOST_TOKENS)
+            self.input_tokens = spent.input_tokens
         if spent.output_tokens is not None:
-            self.output_tokens = min(max(0, spent.output_tokens), MOST_TOKENS)
+            self.output_tokens = spent.output_tokens
 
     def ending(self, status: str, error: ProviderError | None = None) -> Ending:
         self.flush()
@@ -192,7 +194,8 @@ class Answer:
             self.thought_s += time.monotonic() - self._thinking_since
             self._thinking_since = None
         text, thoughts = "".join(self.parts), "".join(self.thoughts)
-        spent = self.provider != "" and (self.begun or self.input_tokens is not None or self.output_tokens is not None)
+        told_any = self.input_tokens is not None or self.output_tokens is not None
+        spent = self.provider != "" and (self.begun or told_any or self.asked)
         counted = self.input_tokens is not None and self.output_tokens is not None and status == "complete"
         given = self.prompt.tokens if self.prompt is not None else 0
         guess = prompts.estimate_tokens(text) + prompts.estimate_tokens(thoughts)
@@ -249,6 +252,7 @@ class Generation:
         self.tracing: Tracing | None = None
         self.owner = str(uuid4())
         self._running: dict[str, Answer] = {}
+        self._claiming: dict[str, asyncio.Task[None]] = {}
         self._nudged = asyncio.Event()
         self._beat_now = asyncio.Event()
         self._draining = False
@@ -269,32 +273,44 @@ class Generation:
             async with asyncio.timeout(SCAN_S):
                 await self._nudged.wait()
         self._nudged.clear()
-        free = self._settings.max_answers_per_pod - len(self._running)
-        if free <= 0 or self._draining:
+        if not self._free:
             return
         lease_s, per_user = self._settings.lease_s, self._settings.max_answers_per_user
-        found = await self._db.run_bare(generations.candidates, lease_s, per_user, free + len(self._running))
-        fresh = [(message_id, room_id) for message_id, room_id in found if message_id not in self._running][:free]
-        await asyncio.gather(*(self._claim(message_id, room_id) for message_id, room_id in fresh))
+        most = self._settings.max_answers_per_pod
+        for message_id, room_id in await self._db.run_bare(generations.candidates, lease_s, per_user, most):
+            self._try(message_id, room_id)
 
     def queued(self, answers: list[MessageRow]) -> None:
         """Answers were committed here a moment ago: claim them without looking for them first."""
         for row in answers:
-            if not self._draining and len(self._running) < self._settings.max_answers_per_pod:
-                self._tasks.spawn(self._claim(row.id, row.room_id), "claim")
+            self._try(row.id, row.room_id)
+
+    @property
+    def _free(self) -> int:
+        """How many more this worker may make."""
+        taken = len(self._running) + len(self._claiming)
+        return 0 if self._draining else max(0, self._settings.max_answers_per_pod - taken)
+
+    def _try(self, message_id: str, room_id: str) -> None:
+        """Claim it, each by itself: a room that is locked holds up no other."""
+        if self._free and message_id not in self._running and message_id not in self._claiming:
+            self._claiming[message_id] = self._tasks.spawn(self._claim(message_id, room_id), "claim")
 
     async def _claim(self, message_id: str, room_id: str) -> None:
         lease_s, per_user = self._settings.lease_s, self._settings.max_answers_per_user
         since_ns = time.time_ns()
-        job = await self._db.run_bare(
-            generations.claim, message_id, room_id, self.owner, lease_s, per_user, _context_of
-        )
+        try:
+            job = await self._db.run_bare(
+                generations.claim, message_id, room_id, self.owner, lease_s, per_user, _context_of
+            )
+        finally:
+            del self._claiming[message_id]
         if job is not None:
             self.begin(job, since_ns)
 
     def claimer(self) -> Claimer | None:
         """This worker, while it has room for one more."""
-        if self._draining or len(self._running) >= self._settings.max_answers_per_pod:
+        if not self._free:
             return None
         settings = self._settings
         return Claimer(self.owner, settings.lease_s, settings.max_answers_per_user, _context_of)
@@ -358,7 +374,7 @@ class Generation:
             if answer.trace is not None:
                 answer.trace.end(status, error)
             self._running.pop(answer.row.id, None)
-            self._bus.ended(answer.row.room_id, answer.row.id)
+            self._bus.ended(answer.row.room_id, answer.row.id, answer.fence.attempt)
             self.nudge()
             seconds = time.monotonic() - answer.began
             self.observer.ended(status, answer.provider or "none", seconds)
@@ -444,12 +460,13 @@ class Generation:
                     last = error
                     if answer.begun:
                         raise
+                    answer.asked = error.kind == "timeout"  # who refuses takes nothing for it
                     if not error.retryable:
                         break
                     if trial < self._settings.provider_retries:
                         self.observer.retried(choice.provider.name)
                         wait = min(RETRY_MOST_S, RETRY_FIRST_S * 2**trial)
-                        await asyncio.sleep(min(30.0, error.retry_after_s) if error.retry_after_s else wait)
+                        await between_tries(min(30.0, error.retry_after_s) if error.retry_after_s else wait)
         assert last is not None
         raise last
 
@@ -459,19 +476,25 @@ class Generation:
             deltas = answer.trace.watched(deltas, choice.provider.name, request)
         answer.input_tokens = answer.output_tokens = None  # of an earlier try
         asked, clock = time.monotonic(), asyncio.get_running_loop().time
-        heard = clock()
+        heard, finished, answer.asked = clock(), False, True
         try:
             while True:
                 limit = self._settings.stall_timeout_s if answer.begun else self._settings.first_token_timeout_s
                 try:
-                    async with asyncio.timeout_at(heard + limit):
+                    async with asyncio.timeout_at(heard + (AFTER_S if finished else limit)):
                         item = await anext(deltas)
                 except StopAsyncIteration:
                     break
-                except TimeoutError:
+                except (TimeoutError, ProviderError) as failure:
+                    if finished:
+                        break  # it is all there; only its connection has no end, or a bad one
+                    if isinstance(failure, ProviderError):
+                        raise
                     raise _timed_out(answer.begun) from None
                 if isinstance(item, Spent):
                     answer.count(item)
+                elif isinstance(item, Finished):
+                    heard, finished = clock(), True
                 else:
                     heard = clock()
                     if not answer.begun:
@@ -483,7 +506,7 @@ class Generation:
                         self._keep_context(answer)
         finally:
             await close(deltas)
-        if not answer.begun:
+        if not answer.parts:  # also where it has only thought
             raise ProviderError("The model gave an empty answer.", detail="no content", kind="broken")
 
     async def _finish(
@@ -492,14 +515,15 @@ class Generation:
         """Write the end; try as long as the lease may hold, since the text is only here. Returns how it has ended."""
         ending = answer.ending(status, error)
         self.observer.spent(ending.provider, ending.model, ending.input_tokens, ending.output_tokens)
-        deadline, bare = time.monotonic() + FINISH_TRIES_S, False
+        deadline, bare, again = time.monotonic() + FINISH_TRIES_S, False, False
         while True:
             try:
-                row = await self._db.run(_write_end, answer.fence, answer.row, ending, answer.holds)
+                row = await self._db.run(_write_end, answer.fence, answer.row, ending, answer.holds, again)
                 break
             except DatabaseUnavailable:
                 if time.monotonic() > deadline:
                     raise
+                again = True
                 await asyncio.sleep(0.5)
             except Exception as failure:
                 if bare:
@@ -518,7 +542,7 @@ class Generation:
         if (
             answer.job.room_name is None
             and question is not None
-            and await self._db.run(rooms.name_if_unnamed, row.room_id, title(question.content))
+            and await self._db.run(rooms.name_if_unnamed, row.room_id, title(question.content), question.id)
         ):
             self._named()
         return ending.status
@@ -551,6 +575,12 @@ class Generation:
             if lease.stopped_by is not None and answer.stopped_by is None:
                 answer.stopped_by = lease.stopped_by
                 answer.halt()
+
+    async def watch_budgets(self) -> None:
+        """Wait a second, then tell what running answers have cost and hear what they still may. Beside `beat`: it asks for
+        each user and room, and stops shall not wait for that."""
+        await asyncio.sleep(BEAT_S)
+        answers = list(self._running.values())
         if self._budgets.limited:
             await self._renew_allowances([one for one in answers if one.provider and not one.lost])
         else:
@@ -579,15 +609,26 @@ class Generation:
     async def drain(self, limit_s: float) -> None:
         """Claim nothing more, give running answers `limit_s` to end, hand back the leases of those that have not."""
         self._draining = True
-        tasks = [answer.task for answer in self._running.values() if answer.task is not None]
-        if tasks and limit_s > 0:
-            await asyncio.wait(tasks, timeout=limit_s)
-        for task in tasks:
-            task.cancel()
-        if tasks:
-            await asyncio.wait(tasks, timeout=2)
-            await self._db.run(generations.release, self.owner)
-            self._bus.nudge("jobs")
+        until = time.monotonic() + limit_s
+        while (work := self._work) and (left := until - time.monotonic()) > 0:
+            await asyncio.wait(work, timeout=left)  # a claim under way may have become an answer
+        for _ in range(2):  # what was being claimed has begun by the second time
+            for answer in self._running.values():
+                if answer.task is not None:
+                    answer.task.cancel()
+            if work := self._work:
+                await asyncio.wait(work, timeout=2)
+        await self._db.run(generations.release, self.owner)
+        self._bus.nudge("jobs")
+
+    @property
+    def _work(self) -> list[asyncio.Task[None]]:
+        answers = (answer.task for answer in self._running.values() if answer.task is not None)
+        return [*self._claiming.values(), *answers]
+
+
+async def between_tries(seconds: float) -> None:
+    await asyncio.sleep(seconds)
 
 
 def _timed_out(begun: bool) -> ProviderError:
@@ -609,8 +650,10 @@ def _context_of(bot: dict[str, Any]) -> int:
     return bot_settings(bot).context_messages
 
 
-def _write_end(sql: Sql, fence: Fence, row: MessageRow, ending: Ending, holds: bool) -> MessageRow | None:
+def _write_end(sql: Sql, fence: Fence, row: MessageRow, ending: Ending, holds: bool, again: bool) -> MessageRow | None:
     """The room's head first, as whoever deletes the room takes it; what is another worker's is left to him."""
+    if again and generations.counted(sql, fence, ending):  # only the word that it was committed was lost
+        return generations.ended(sql, fence, ending)
     ended = generations.finish(sql, fence, row.room_id, row.asked_by, ending)
     if ended is not None:
         if holds:

@@ -30,6 +30,7 @@ from services.errors import (
     Conflict,
     Forbidden,
     Invalid,
+    NotFound,
     limited,
     message_not_found,
     read_only,
@@ -563,7 +564,7 @@ class Messages:
             last = done.answer
             self.publish(done.answer)
         elif last.seq == 1:
-            self._tasks.spawn(self._name_room(last.room_id, last.content), "name a room")
+            self._tasks.spawn(self._name_room(last), "name a room")
         self._activities.note(last.room_id, last.seq, message.content)
 
     def _answer(self, results: list[Appended], job: Job | None) -> None:
@@ -579,8 +580,8 @@ class Messages:
         self._bus.publish(row.room_id, Event("message", view(row)))
         self.on_changed(row.room_id)
 
-    async def _name_room(self, room_id: str, text: str) -> None:
-        if await self._db.run(rooms.name_if_unnamed, room_id, title(text)):
+    async def _name_room(self, first: MessageRow) -> None:
+        if await self._db.run(rooms.name_if_unnamed, first.room_id, title(first.content), first.id):
             self._named()
 
     # -- change
@@ -656,6 +657,9 @@ class Messages:
             raise message_not_found()
         if message.status in ("queued", "streaming"):
             raise Conflict("generation.running", "This answer is still running. Stop it first.")
+        question = messages.find(sql, message.reply_to) if message.reply_to is not None else None
+        if question is None or question.deleted:
+            raise NotFound("message.reply_not_found", "What this answers is not there any more.")
         row = generations.regenerate(sql, message, user_id)
         assert row is not None
         return row

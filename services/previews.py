@@ -17,7 +17,7 @@ from services.accounts import Identity
 from services.budgets import Budgets
 from services.errors import Invalid, Unavailable, limited
 from services.limits import Limit, Shared
-from services.llm.base import Delta, ProviderError, Request, Spent, close
+from services.llm.base import Finished, Item, ProviderError, Request, Spent, close
 from services.llm.registry import Choice, Models
 from services.messages import bot_settings
 from services.plans import plan
@@ -47,7 +47,9 @@ class Heard:
         self._thought = ""
         self._told = Spent(None, None)
 
-    def add(self, item: Delta | Spent) -> None:
+    def add(self, item: Item) -> None:
+        if isinstance(item, Finished):
+            return
         if isinstance(item, Spent):
             self._told = Spent(*(new if new is not None else old for new, old in zip(item, self._told, strict=True)))
         elif item.kind == "text":

@@ -39,7 +39,7 @@ from opentelemetry.trace import (
 
 from config.logs import trace_of
 from config.settings import Settings
-from services.llm.base import Delta, ProviderError, Request, Spent, close
+from services.llm.base import Delta, Item, ProviderError, Request, Spent, close
 from services.realtime.bus import Bus, Listener
 from services.realtime.events import Event
 
@@ -235,9 +235,7 @@ class Answering:
         finally:
             span.end()
 
-    async def watched(
-        self, deltas: AsyncIterator[Delta | Spent], provider: str, request: Request
-    ) -> AsyncIterator[Delta | Spent]:
+    async def watched(self, deltas: AsyncIterator[Item], provider: str, request: Request) -> AsyncIterator[Item]:
         """What the provider says, under a span of OpenTelemetry's conventions for generative models."""
         attributes: dict[str, Any] = {
             "gen_ai.operation.name": "chat",
@@ -258,7 +256,7 @@ class Answering:
                     for word, tokens in (("input", item.input_tokens), ("output", item.output_tokens)):
                         if tokens is not None:
                             span.set_attribute(f"gen_ai.usage.{word}_tokens", tokens)
-                elif asked is not None:
+                elif asked is not None and isinstance(item, Delta):
                     span.set_attribute("gen_ai.response.time_to_first_chunk", time.perf_counter() - asked)
                     span.add_event("first piece")
                     asked = None

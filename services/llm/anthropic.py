@@ -12,11 +12,13 @@ from services.llm.base import (
     KEPT,
     PATIENT,
     Delta,
+    Finished,
+    Item,
     ProviderError,
     Request,
-    Spent,
     VendorErrors,
     broke_off,
+    counted,
     events,
     from_status,
     words_of,
@@ -26,10 +28,10 @@ ERRORS = VendorErrors(anthropic.APIStatusError, (anthropic.APIConnectionError, h
 
 
 class _Usage(msgspec.Struct):
-    input_tokens: int | None = None
-    output_tokens: int | None = None
-    cache_creation_input_tokens: int | None = None
-    cache_read_input_tokens: int | None = None
+    input_tokens: int | float | None = None
+    output_tokens: int | float | None = None
+    cache_creation_input_tokens: int | float | None = None
+    cache_read_input_tokens: int | float | None = None
 
 
 class _Message(msgspec.Struct):
@@ -66,7 +68,7 @@ class Anthropic:
         )  # fmt: skip
         self._decode = msgspec.json.Decoder(_Event).decode
 
-    async def stream(self, request: Request) -> AsyncIterator[Delta | Spent]:
+    async def stream(self, request: Request) -> AsyncIterator[Item]:
         body: dict[str, Any] = {
             "model": request.model,
             "messages": [{"role": turn.role, "content": turn.text} for turn in request.turns],
@@ -90,11 +92,12 @@ class Anthropic:
                     case "message_start" if event.message is not None and event.message.usage is not None:
                         usage = event.message.usage
                         cached = (usage.cache_creation_input_tokens or 0) + (usage.cache_read_input_tokens or 0)
-                        yield Spent((usage.input_tokens or 0) + cached, None)
+                        yield counted((usage.input_tokens or 0) + cached, None)
                     case "message_delta" if event.usage is not None:
-                        yield Spent(None, event.usage.output_tokens)
+                        yield counted(None, event.usage.output_tokens)
                     case "message_stop":
                         finished = True
+                        yield Finished()
                     case "error":
                         fault = event.error or _Error()
                         status = {"overloaded_error": 529, "rate_limit_error": 429, "api_error": 500}.get(fault.type)

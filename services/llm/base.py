@@ -16,6 +16,7 @@ Kind = Literal["text", "reasoning"]
 # no whole answer · request: it did not take ours
 FaultKind = Literal["key", "model", "busy", "server", "lost", "timeout", "broken", "request", "other"]
 CLOSE_S = 2.0
+MOST_TOKENS = 1_000_000_000
 FIXED = re.compile(r"[a-z_]{1,50}")
 
 
@@ -44,6 +45,20 @@ class Spent(NamedTuple):
 
     input_tokens: int | None
     output_tokens: int | None
+
+
+class Finished(NamedTuple):
+    """The model has said all; what may follow is what it cost."""
+
+
+Item = Delta | Spent | Finished
+
+
+def counted(given: float | None, told: float | None) -> Spent:
+    """A figure beyond all reason is its provider's own fault and shall be nobody else's."""
+    return Spent(
+        *(int(min(max(0, one), MOST_TOKENS)) if one is not None else None for one in (given, told))
+    )  # fmt: skip
 
 
 class ProviderError(Exception):
@@ -75,7 +90,7 @@ class Provider(Protocol):
     name: str
     default_model: str
 
-    def stream(self, request: Request) -> AsyncIterator[Delta | Spent]:
+    def stream(self, request: Request) -> AsyncIterator[Item]:
         """Deltas as they come. Raises ProviderError; ends normally only when the model has finished."""
 
     async def close(self) -> None: ...

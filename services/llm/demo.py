@@ -4,7 +4,7 @@ import asyncio
 import re
 from collections.abc import AsyncIterator
 
-from services.llm.base import Delta, Request, Spent
+from services.llm.base import Delta, Item, Request, Spent
 
 HANGUL = re.compile(r"[가-힣ㄱ-ㅎㅏ-ㅣ]")
 WORD = re.compile(r"\s*\S+\s*")
@@ -47,7 +47,7 @@ class Demo:
     def __init__(self, token_ms: float) -> None:
         self._token_s = token_ms / 1000
 
-    async def stream(self, request: Request) -> AsyncIterator[Delta | Spent]:
+    async def stream(self, request: Request) -> AsyncIterator[Item]:
         question = request.turns[-1].text if request.turns else ""
         question = question.rsplit("\n\n", 1)[-1].partition(": ")[2] or question
         quote = " ".join(question.split())[:200]

@@ -12,11 +12,13 @@ from services.llm.base import (
     KEPT,
     PATIENT,
     Delta,
+    Finished,
+    Item,
     ProviderError,
     Request,
-    Spent,
     VendorErrors,
     broke_off,
+    counted,
     events,
     words_of,
 )
@@ -30,14 +32,17 @@ class _Delta(msgspec.Struct):
     reasoning: str | None = None  # Ollama's and OpenRouter's
 
 
+NOTHING = _Delta()
+
+
 class _Choice(msgspec.Struct):
-    delta: _Delta = msgspec.field(default_factory=_Delta)
+    delta: _Delta | None = None
     finish_reason: str | None = None
 
 
 class _Usage(msgspec.Struct):
-    prompt_tokens: int | None = None
-    completion_tokens: int | None = None
+    prompt_tokens: int | float | None = None
+    completion_tokens: int | float | None = None
 
 
 class _Chunk(msgspec.Struct):
@@ -59,7 +64,7 @@ class OpenAI:
         )  # fmt: skip
         self._decode = msgspec.json.Decoder(_Chunk).decode
 
-    async def stream(self, request: Request) -> AsyncIterator[Delta | Spent]:
+    async def stream(self, request: Request) -> AsyncIterator[Item]:
         body: dict[str, Any] = {
             "model": request.model,
             "messages": [
@@ -85,14 +90,16 @@ class OpenAI:
                         "The model's provider reported a fault.", detail=words_of(None, chunk.error), kind="server"
                     )
                 for choice in chunk.choices[:1]:
-                    delta = choice.delta
+                    delta = choice.delta or NOTHING
                     if thought := delta.reasoning_content or delta.reasoning:
                         yield Delta("reasoning", thought)
                     if delta.content:
                         yield Delta("text", delta.content)
-                    finished = finished or choice.finish_reason is not None
+                    if choice.finish_reason is not None and not finished:
+                        finished = True
+                        yield Finished()
                 if chunk.usage is not None:
-                    yield Spent(chunk.usage.prompt_tokens, chunk.usage.completion_tokens)
+                    yield counted(chunk.usage.prompt_tokens, chunk.usage.completion_tokens)
         if not finished:
             raise broke_off()
 

@@ -6,10 +6,12 @@ import time
 from datetime import UTC, datetime
 from uuid import uuid4
 
+import psycopg2
 import pytest
 
 from config.settings import Settings
 from models import generations
+from models.database import DatabaseUnavailable
 from models.generations import Job
 from models.messages import MessageRow
 from services.generation import Answer
@@ -338,14 +340,10 @@ def waits(monkeypatch):
     """For how long answers would wait between tries, which nobody does."""
     found = []
 
-    class Impatient:
-        def __getattr__(self, name):
-            return getattr(asyncio, name)
+    async def nobody(seconds):
+        found.append(seconds)
 
-        async def sleep(self, seconds):
-            found.append(seconds)
-
-    monkeypatch.setattr("services.generation.asyncio", Impatient())
+    monkeypatch.setattr("services.generation.between_tries", nobody)
     return found
 
 
@@ -527,6 +525,129 @@ async def test_an_answer_that_cannot_be_written_ends_as_failed_and_holds_no_othe
     )
     go_on.set()
     assert (await door.final(ids[1], 5))["text"] == "하나 둘"
+
+
+@pytest.mark.parametrize("end", ["stopped", "timed out", "refused"])
+async def test_a_model_that_works_and_says_nothing_costs_what_it_was_given(pods, model, end):
+    model.scripts = [Script(("status", 401)) if end == "refused" else Script(("hang",))]
+    ann, room, door, sent = await ask(
+        pods, model, first_token_timeout_s=1 if end == "timed out" else 30, provider_retries=0
+    )
+    await model.calls_are(1)
+    queued = await door.event("message", replyTo=sent["messageId"], role="bot")
+    if end == "stopped":
+        await door.ask("stop", {"messageId": queued["id"]})
+    answer = await door.final(queued["id"])
+    assert answer["status"] == ("stopped" if end == "stopped" else "failed")
+    month = (await ann.get("/users/me/usage"))["month"]
+    if end == "refused":
+        assert "usage" not in answer and month["inputTokens"] == 0
+    else:
+        assert answer["usage"]["estimated"] is True and answer["usage"]["outputTokens"] == 0
+        assert month["inputTokens"] == answer["usage"]["inputTokens"] > 0
+
+
+async def test_an_end_whose_commit_is_never_answered_is_counted_and_told_once(pods, model, monkeypatch):
+    model.scripts = [Script(("text", "하나"), ("usage", 100, 7))]
+    pod = await pods.start(**model.openai)
+    run, lost = pod.services.db.run, []
+
+    async def losing(fn, *given, **more):
+        done = await run(fn, *given, **more)
+        if fn.__name__ == "_write_end" and not lost:
+            lost.append(fn)
+            raise DatabaseUnavailable("the connection broke behind COMMIT")
+        return done
+
+    monkeypatch.setattr(pod.services.db, "run", losing)
+    ann = await pod.person("Ann")
+    room = (await ann.post("/rooms", {}))["id"]
+    door = await ann.native()
+    await door.join(room)
+    answer = await door.answer_to((await door.send(room, "이름이 될 말"))["messageId"])
+    assert lost and answer["status"] == "complete"
+    assert (await ann.get("/users/me/usage"))["month"]["inputTokens"] == 100
+    await door.event("room", name="이름이 될 말")
+
+
+ODD = [
+    b'data: {"choices":[{"delta":{"content":"\xeb\x84\xa4"},"finish_reason":null}]}\n\n',
+    b'data: {"choices":[{"delta":null,"finish_reason":"stop"}]}\n\n',
+    b'data: {"choices":[],"usage":{"prompt_tokens":12.0,"completion_tokens":3.0}}\n\n',
+]
+SAID = [
+    b'data: {"type":"content_block_delta","delta":{"type":"text_delta","text":"\xeb\x84\xa4"}}\n\n',
+    b'data: {"type":"message_stop"}\n\n',
+]
+
+
+@pytest.mark.parametrize(
+    ("provider", "raw", "end"),
+    [
+        ("openai", ODD, ("hang",)),
+        ("openai", ODD, ("cut",)),
+        ("anthropic", SAID, ("hang",)),
+        ("anthropic", SAID, ("cut",)),
+    ],
+)
+async def test_an_answer_that_is_finished_is_complete_whatever_becomes_of_its_connection(
+    pods, model, monkeypatch, provider, raw, end
+):
+    monkeypatch.setattr("services.generation.AFTER_S", 0.2)
+    model.scripts = [Script(*(("raw", one) for one in raw), end)]
+    _, _, door, sent = await ask(pods, model, provider)
+    answer = await door.answer_to(sent["messageId"], 10)
+    assert (answer["status"], answer["text"]) == ("complete", "네")
+    if provider == "openai":
+        assert answer["usage"] == {"inputTokens": 12, "outputTokens": 3}
+
+
+async def test_a_model_that_only_thinks_has_given_no_answer(pods, model):
+    model.scripts = [Script(("think", "음, 음."), ("usage", 1, 1))]
+    _, _, door, sent = await ask(pods, model)
+    answer = await door.answer_to(sent["messageId"])
+    assert (answer["status"], answer["text"], answer["reasoning"]["text"]) == ("failed", "", "음, 음.")
+
+
+async def test_an_answer_to_what_was_deleted_is_not_made_again_and_names_no_room(pods, model):
+    go_on = asyncio.Event()
+    model.scripts = [Script(("text", "하나 "), ("wait", go_on), ("text", "둘"), ("usage", 1, 1))]
+    pod = await pods.start(**model.openai)
+    ann = await pod.person()
+    room = (await ann.post("/rooms", {}))["id"]
+    door = await ann.native()
+    await door.join(room)
+    sent = await door.send(room, "비밀이 될 말")
+    await door.event("stream")
+    await door.ask("delete", {"messageId": sent["messageId"]})
+    go_on.set()
+    answer = await door.answer_to(sent["messageId"])
+    assert answer["text"] == "하나 둘" and (await ann.get(f"/rooms/{room}"))["name"] == ""
+    with pytest.raises(Refused, match=r"message\.reply_not_found"):
+        await door.ask("regenerate", {"messageId": answer["id"]})
+    assert (await ann.get(f"/messages/{answer['id']}"))["text"] == "하나 둘"
+
+
+async def test_a_room_that_is_locked_holds_up_no_other_rooms_answer(pods, model, database_url):
+    pod = await pods.start(**model.openai)
+    ann = await pod.person()
+    door = await ann.native()
+    rooms, answers = [await ann.room(when="always") for _ in range(2)], []
+    for room in rooms:
+        await door.join(room)
+        answers.append((await door.answer_to((await door.send(room, "?"))["messageId"]))["id"])
+    model.default = lambda body: Script(("text", "noch einmal"))
+    again = "update messages set status = 'queued', content = '' where id = %s"
+    held = psycopg2.connect(database_url)
+    with held, held.cursor() as cursor:
+        cursor.execute("select from room_heads where room_id = %s for update", (rooms[0],))
+        for answer in answers:
+            await pod.services.db.run(lambda sql, answer: sql.run(again, answer), answer)
+            pod.services.generation.nudge()
+            await pod.waits("%maru_lock_room%")
+        await door.event("message", 5, id=answers[1], status="complete", text="noch einmal")
+    held.close()
+    await door.event("message", id=answers[0], status="complete", text="noch einmal")
 
 
 async def test_a_room_is_named_after_its_first_exchange_also_when_it_failed(pods, model):

@@ -35,6 +35,13 @@ async def test_the_owner_hears_what_the_changed_bot_would_say(pods, model):
     assert (await ann.get("/users/me/usage"))["month"]["outputTokens"] == 7
 
 
+async def test_an_absurd_figure_of_a_provider_takes_nothing_from_anybody(pods, model):
+    ann, _, room = await ready(pods, model)
+    model.scripts = [Script(("text", "네"), ("usage", 10**12, -5))]
+    made = await ann.post(f"/rooms/{room}/preview", {"text": "?"})
+    assert (made["text"], made["inputTokens"], made["outputTokens"]) == ("네", 10**9, 0)
+
+
 async def test_only_owners_may_and_only_what_a_patch_may_hold(pods, model):
     ann, bob, room = await ready(pods, model)
     cho = await bob.pod.person("Cho")
