@@ -250,6 +250,12 @@ def read(sql: Sql, places: Sequence[tuple[str, int]]) -> dict[tuple[str, int], M
 
 # -- indexing
 
+# Of a head `h` and a cursor `s`: there is a change beyond it. Removed messages leave a head that no cursor reaches.
+AHEAD = (
+    "h.head > coalesce(s.done, 0)"
+    " and exists (select from messages m where m.room_id = h.room_id and m.changed_seq > coalesce(s.done, 0))"
+)
+
 
 class Entry(NamedTuple):
     """A message as the index keeps it. terms: those of its room and author too. words: Latin word -> its deletions."""
@@ -264,7 +270,7 @@ def behind(sql: Sql, limit: int) -> list[str]:
     """Rooms with changes that are not in the index, or with entries that are to be made again."""
     found = sql.rows(
         "select h.room_id from room_heads h left join search_rooms s using (room_id)"
-        " where h.head > coalesce(s.done, 0) or s.redone is not null limit %s",
+        f" where {AHEAD} or s.redone is not null limit %s",
         limit,
     )
     return [row[0] for row in found]
@@ -273,8 +279,8 @@ def behind(sql: Sql, limit: int) -> list[str]:
 def waiting_count(sql: Sql) -> int:
     """About how many changes are not in the index."""
     row = sql.row(
-        "select coalesce(sum(h.head - coalesce(s.done, 0) + coalesce(s.done - s.redone, 0)), 0)::bigint"
-        " from room_heads h left join search_rooms s using (room_id)"
+        f"select (coalesce(sum(h.head - coalesce(s.done, 0)) filter (where {AHEAD}), 0)"
+        " + coalesce(sum(s.done - s.redone), 0))::bigint from room_heads h left join search_rooms s using (room_id)"
     )
     return int(row[0]) if row else 0
 

@@ -20,6 +20,19 @@ async def indexed(pod):
                 await pod.services.indexer.index(room_id)
 
 
+async def emptied(pod, many):
+    """So many rooms whose messages retention has removed."""
+
+    def work(sql):
+        sql.run(
+            "with made as (insert into rooms (id, first_seq) select gen_random_uuid(), 4 from generate_series(1, %s) returning id)"
+            " insert into room_heads (room_id, head, last_seq) select id, 3, 3 from made",
+            many,
+        )
+
+    await pod.services.db.run(work)
+
+
 async def texts(who, query, **more):
     rest = "".join(f"&{name}={quote(str(value))}" for name, value in more.items())
     found = await who.get(f"/search?q={quote(query)}{rest}")
@@ -221,6 +234,18 @@ async def test_all_is_made_again_while_searches_go_on(pods):
     assert (await pod.services.db.run_bare(lambda sql: sql.row(asked, room))) == (451, None)
     counted = "select count(*), (select messages from search_totals), (select max(messages) from search_terms) from search_messages"
     assert await pod.services.db.run_bare(lambda sql: sql.row(counted)) == (451, 451, 451)
+
+
+async def test_rooms_that_were_emptied_keep_no_other_from_the_index(pods):
+    pod = await pods.start()
+    pod.services.indexer.changed = lambda room_id: None
+    await emptied(pod, 20)
+    ann = await pod.person("Ann")
+    await ann.post(f"/rooms/{await ann.room()}/messages", {"text": "사과"})
+    assert await pod.services.db.run_bare(search.waiting_count) == 1
+    await indexed(pod)
+    assert await pod.services.db.run_bare(search.waiting_count) == 0
+    assert await pod.services.db.run_bare(lambda sql: sql.row("select messages from search_totals")) == (1,)
 
 
 async def test_a_deleted_persons_name_is_no_word_any_more(pods):

@@ -6,13 +6,13 @@ import time
 
 import pytest
 
-from models import embeddings
+from models import embeddings, rooms
 from models.search import Room, Where
 from services import vectors
 from services.embedding import grip
 from services.embedding.base import EmbeddingError, unit
 from services.embedding.local import LocalEmbedder
-from tests.services.test_search import indexed, texts
+from tests.services.test_search import emptied, indexed, texts
 
 
 @pytest.fixture(autouse=True)
@@ -327,6 +327,20 @@ async def test_a_new_model_is_filled_while_the_old_one_serves_and_then_they_chan
     await caught_up(pod)  # the older pod follows
     assert (await pod.services.vectors.state())[0].name == "meaning-2"
     assert len(await texts(ann, "운전", mode="semantic")) == 3
+
+
+async def test_rooms_that_were_emptied_keep_no_other_from_a_model_and_what_is_gone_is_not_given_to_it(pods, model):
+    pod = await pods.start()
+    await emptied(pod, 100)  # more than one batch asks for
+    ann = await pod.person("Ann")
+    gone, room = await ann.room(), await ann.room()
+    await say(ann, gone, "강아지")
+    await say(ann, room, "고양이")
+    await pod.services.db.run(rooms.vacate, gone)
+    filling = await pods.start(**model.embedding)
+    await caught_up(filling)
+    assert await count(filling) == 1
+    assert not any("강아지" in text for _, batch in model.embedded for text in batch if text not in grip.SENTENCES)
 
 
 async def test_the_graph_is_built_once_it_pays_and_finds_what_an_exact_scan_finds(pods, model, monkeypatch):
