@@ -4,9 +4,11 @@ Knows rows and numbers; knows no words (`services.terms` does). Permission is pa
 `scope`, the rooms that the asker may read, in the same snapshot.
 """
 
+from bisect import bisect
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
+from itertools import accumulate
 from typing import Any, NamedTuple
 
 from models.database import Sql
@@ -14,6 +16,8 @@ from models.messages import COLUMNS, FROM, MessageRow
 
 DIMENSIONS = 1_000_000_000
 LOOKED_AT_MOST = 20_000
+# Of texts that are indexed at once: what 200 of the longest have is more than a statement may take.
+CHARS_MOST = 200_000
 # Of a message `m`: it says something, and has ended.
 FINDABLE = "not m.deleted and m.content <> '' and m.status in ('complete', 'stopped', 'failed')"
 
@@ -301,7 +305,8 @@ def forget_author(sql: Sql, user_id: str) -> None:
 def index(sql: Sql, room_id: str, limit: int, entry_of: Callable[[MessageRow, Totals], Entry]) -> tuple[int, bool]:
     """Take the next changes of a room into the index, in one transaction: (how many, whether there are more).
 
-    (0, False) when another pod is at it, or there is nothing.
+    limit: at most so many, and as many as have `CHARS_MOST` together, or one. (0, False) when another pod is at it, or
+    there is nothing.
     """
     sql.run("insert into search_rooms (room_id) select id from rooms where id = %s on conflict do nothing", room_id)
     row = sql.row("select done, redone from search_rooms where room_id = %s for update skip locked", room_id)
@@ -317,11 +322,13 @@ def index(sql: Sql, room_id: str, limit: int, entry_of: Callable[[MessageRow, To
         done,
         limit,
     )
-    if redone is not None and len(found) < limit:
-        sql.run("update search_rooms set redone = null where room_id = %s", room_id)
-    if not found:
-        return 0, redone is not None
     rows = [MessageRow(*row) for row in found]
+    rows = rows[: max(1, bisect(list(accumulate(len(row.content) for row in rows)), CHARS_MOST))]
+    more = len(found) == limit or len(rows) < len(found)
+    if redone is not None and not more:
+        sql.run("update search_rooms set redone = null where room_id = %s", room_id)
+    if not rows:
+        return 0, redone is not None
     totals = frequencies(sql, [])[0]
     entries = [(row, entry_of(row, totals)) for row in rows if worth_finding(row)]
     counts: Counter[int] = Counter()
@@ -350,9 +357,9 @@ def index(sql: Sql, room_id: str, limit: int, entry_of: Callable[[MessageRow, To
     _add(sql, len(entries), add)
     if redone is None:
         sql.run("update search_rooms set done = %s where room_id = %s", rows[-1].changed_seq, room_id)
-    elif len(rows) == limit:
+    elif more:
         sql.run("update search_rooms set redone = %s where room_id = %s", rows[-1].changed_seq, room_id)
-    return len(rows), redone is not None or len(rows) == limit
+    return len(rows), redone is not None or more
 
 
 def worth_finding(row: MessageRow) -> bool:

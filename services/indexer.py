@@ -63,7 +63,8 @@ class Indexer:
             try:
                 await self.index(waiting[-1])
             except DatabaseUnavailable:
-                self._rooms.update(dict.fromkeys(waiting))
+                # Perhaps only this one is too much for it: next time the others come before it.
+                self._rooms = dict.fromkeys([waiting.pop(), *waiting, *self._rooms])
                 self._nudged.set()
                 raise
             except Exception:

@@ -7,6 +7,7 @@ from urllib.parse import quote
 import pytest
 
 from models import search
+from models.database import DatabaseUnavailable
 from services import ranking
 from services.terms import number
 from tests.pods import Refused
@@ -246,6 +247,42 @@ async def test_rooms_that_were_emptied_keep_no_other_from_the_index(pods):
     await indexed(pod)
     assert await pod.services.db.run_bare(search.waiting_count) == 0
     assert await pod.services.db.run_bare(lambda sql: sql.row("select messages from search_totals")) == (1,)
+
+
+async def test_a_room_that_the_database_gives_up_on_lets_the_others_before_it(pods, monkeypatch):
+    pod = await pods.start()
+    ann = await pod.person("Ann")
+    rooms = [await ann.room() for _ in range(3)]
+    right, tried = pod.services.indexer.index, []
+
+    async def index(room_id):
+        tried.append(room_id)
+        if room_id == rooms[-1]:
+            raise DatabaseUnavailable("canceling statement due to statement timeout")
+        await right(room_id)
+
+    monkeypatch.setattr(pod.services.indexer, "index", index)
+    for room in rooms:
+        await ann.post(f"/rooms/{room}/messages", {"text": "사과"})
+    async with asyncio.timeout(20):
+        while await pod.services.db.run_bare(search.behind, 10) != [rooms[-1]] or tried.count(rooms[-1]) < 2:
+            await asyncio.sleep(0.05)
+
+
+async def test_of_long_texts_fewer_are_indexed_at_once(pods, monkeypatch):
+    monkeypatch.setattr(search, "CHARS_MOST", 1_000)
+    pod = await pods.start(sends_per_10s=0)
+    pod.services.indexer.changed = lambda room_id: None
+    ann = await pod.person("Ann")
+    room = await ann.room()
+    for length in (400, 600, 1, 1_500, 2_000, 3):
+        await ann.post(f"/rooms/{room}/messages", {"text": "a" * length})
+    db, entry = pod.services.db, pod.services.indexer._entry
+    for batches in ([(2, True), (1, True), (1, True), (1, True), (1, False)], [(2, True)] + [(1, True)] * 4):
+        assert [await db.run(search.index, room, 200, entry) for _ in batches] == batches
+        assert await db.run_bare(search.waiting_count) == 0
+        assert await db.run_bare(lambda sql: sql.row("select messages from search_totals")) == (6,)
+        await db.run(search.forget_all)
 
 
 async def test_a_deleted_persons_name_is_no_word_any_more(pods):
