@@ -8,7 +8,7 @@ import asyncio
 import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, tzinfo
-from typing import Concatenate, Literal, NamedTuple, ParamSpec, TypeVar
+from typing import Any, Concatenate, Literal, NamedTuple, ParamSpec, TypeVar
 
 from models import embeddings, search
 from models.base import like
@@ -100,9 +100,16 @@ class Search:
         return hits, offset + limit if more and offset + limit < PAGES_MOST else None
 
     async def snapshot(self, fn: Callable[Concatenate[Sql, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """`Database.run_snapshot` for what ranks: so many at a time."""
-        async with self._turns:
-            return await self._db.run_snapshot(fn, *args, **kwargs)
+        """`Database.run_snapshot` for what ranks: so many at a time, also of those that nobody waits for any more."""
+        await self._turns.acquire()
+        work = asyncio.ensure_future(self._db.run_snapshot(fn, *args, **kwargs))
+        work.add_done_callback(self._ended)
+        return await asyncio.shield(work)
+
+    def _ended(self, work: asyncio.Future[Any]) -> None:
+        self._turns.release()
+        if not work.cancelled():
+            work.exception()  # whoever still waits has it too
 
     def rank(
         self, sql: Sql, rooms: Sequence[Room], where: Where, asked: terms.Query, query: str, offset: int, limit: int,

@@ -1,6 +1,8 @@
 """What the model is given of the past, through real rooms and a scripted model."""
 
 import asyncio
+import gc
+import threading
 
 from services import retrieval
 from tests.services.test_search import indexed
@@ -141,6 +143,35 @@ async def test_an_answer_does_not_wait_for_a_search_that_hangs(pods, model, monk
     monkeypatch.setattr(pod.services.retrieval, "_find", hang)
     turn, answer = await asked(model, door, room, "@Maru 냉장고 비밀번호?")
     assert turn.endswith("Ann: @Maru 냉장고 비밀번호?") and "4817" not in turn and answer["status"] == "complete"
+
+
+async def test_searches_that_nobody_waits_for_any_more_hold_half_of_the_threads_at_most(
+    pods, model, monkeypatch, caplog
+):
+    monkeypatch.setattr(retrieval, "MOST_S", 0.2)
+    pod, ann, _, room, door = await story(pods, model, when="mention", database_threads=4)
+    await say(ann, room, *(f"딴 얘기 {n}" for n in range(5)))
+    go, at_once, most = threading.Event(), 0, 0
+
+    def hang(sql, *rest):
+        nonlocal at_once, most
+        at_once += 1
+        most = max(most, at_once)
+        go.wait(10)
+        at_once -= 1
+        sql.rows("select no_such_column")
+
+    monkeypatch.setattr(pod.services.retrieval, "_find", hang)
+    try:
+        for _ in range(5):
+            await asked(model, door, room, "@Maru 냉장고 비밀번호?")
+        assert most == 2
+    finally:
+        go.set()
+    async with asyncio.timeout(5):  # the turns come back
+        assert await asyncio.gather(*(pod.services.search.snapshot(lambda sql: 1) for _ in range(2))) == [1, 1]
+    gc.collect()
+    assert "never retrieved" not in caplog.text
 
 
 async def test_an_answer_comes_without_its_past_when_the_search_fails(pods, model, monkeypatch):
