@@ -192,18 +192,29 @@ def not_indexed(
 
 
 def containing(sql: Sql, rooms: Sequence[Room], where: Where, texts: Sequence[str], among: int) -> list[MessageRow]:
-    """Messages that hold all of these texts as they are, of the last `among` ones, newest first."""
+    """Messages that hold all of these texts as they are, newest first; of `among` ones, the latest of each room."""
     conditions, params = narrowing(where, "m")
+    shares = _shares(rooms, among)
     found = sql.rows(
-        f"select {COLUMNS} from (select * from messages where room_id = any(%s::uuid[]) order by created_at desc limit %s) m"
+        f"select {COLUMNS} from unnest(%s::uuid[], %s::int[]) v(room_id, most) cross join lateral"
+        " (select * from messages x where x.room_id = v.room_id order by x.seq desc limit v.most) m"
         " left join users u on u.id = m.user_id where m.content like all(%s) and " + " and ".join([FINDABLE, *conditions])
         + " order by m.created_at desc limit 1000",
-        [room.id for room in rooms],
-        among,
+        list(shares),
+        list(shares.values()),
         list(texts),
         *params,
     )  # fmt: skip
     return [MessageRow(*row) for row in found]
+
+
+def _shares(rooms: Sequence[Room], among: int) -> dict[str, int]:
+    """So many of each room's messages: small rooms have all looked at, large ones equal parts of what is left."""
+    shares: dict[str, int] = {}
+    for n, room in enumerate(sorted(rooms, key=lambda room: room.messages)):
+        shares[room.id] = min(room.messages, among // (len(rooms) - n))
+        among -= shares[room.id]
+    return shares
 
 
 def stale(sql: Sql, rooms: Sequence[Room]) -> set[tuple[str, int]]:

@@ -103,6 +103,32 @@ async def test_a_phrase_rules_out_and_odd_queries_are_taken_as_they_are(pods):
         await indexed(pod)
 
 
+async def test_what_has_no_words_is_looked_for_in_the_latest_of_each_room_and_no_more_is_read(pods, monkeypatch):
+    monkeypatch.setattr("services.search.LITERAL_AMONG", 13)
+    pod = await pods.start(sends_per_10s=0)
+    ann = await pod.person("Ann")
+    small, large = await ann.room(), await ann.room()
+    for room, said in (
+        (small, ("=> a", "b", "=> c")),
+        (large, (f"{'=>' if n % 4 == 0 else '~'} {n}" for n in range(40))),
+    ):
+        for text in said:
+            await ann.post(f"/rooms/{room}/messages", {"text": text})
+    assert await texts(ann, "=>") == ["=> 36", "=> 32", "=> c", "=> a"]
+    assert await texts(ann, "=>", roomId=large) == ["=> 36", "=> 32", "=> 28"]
+
+    def read(sql):
+        for way in ("seqscan", "bitmapscan"):  # which tables so small would be read by
+            sql.run(f"set local enable_{way} = off")
+        counted = "select seq_tup_read + idx_tup_fetch from pg_stat_xact_user_tables where relname = 'messages'"
+        (before,) = sql.row(counted)
+        search.containing(sql, search.scope(sql, ann.id, None), search.Where(), ["%=>%"], 13)
+        (after,) = sql.row(counted)
+        return after - before
+
+    assert await pod.services.db.run(read) == 13
+
+
 async def test_a_query_of_8000_characters_is_answered_and_a_longer_one_is_refused(pods):
     pod = await pods.start()
     ann = await pod.person("Ann")
