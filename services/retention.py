@@ -7,11 +7,11 @@ left. What was removed is out of search, of the model's memory and of people's v
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from config.settings import Settings
 from models import retention, rooms, search
-from models.database import Database
+from models.database import Database, DatabaseUnavailable
 from models.messages import MessageRow
 from services.messages import title
 
@@ -22,6 +22,17 @@ FIRST_S = 30.0
 BATCH = 500
 KEEP_DAYS = 7
 ROOMS = 200
+
+
+@contextlib.contextmanager
+def going_on(failed: str, **about: str) -> Iterator[None]:
+    """One room's or account's failure is logged: the others, and what comes after them, have their turn."""
+    try:
+        yield
+    except DatabaseUnavailable as error:
+        log.warning(failed, extra={**about, "error": str(error)})
+    except Exception:
+        log.exception(failed, extra=about)
 
 
 class Retention:
@@ -52,9 +63,11 @@ class Retention:
         self._nudged.clear()
         self._wait_s = EVERY_S
         for room_id in await self._db.run_bare(rooms.gone):
-            await self.empty(room_id)
+            with going_on("a room can't be emptied", room=room_id):
+                await self.empty(room_id)
         for user_id in await self._db.run_bare(retention.erasing):
-            await self.erase(user_id)
+            with going_on("what somebody has said can't be removed", user=user_id):
+                await self.erase(user_id)
         await self.purge()
         await self.prune()
 
@@ -67,24 +80,23 @@ class Retention:
 
     async def purge(self, told: Callable[[str, int], None] = lambda room_id, removed: None) -> int:
         """Remove what is past its time, everywhere. told: (room, how many more) as it goes on. Returns how many."""
-        total = 0
-        while due := await self._db.run_bare(retention.due, self._settings.retention_days, ROOMS):
+        days, zone, total = self._settings.retention_days, self._settings.time_zone, 0
+        while due := await self._db.run_bare(retention.due, days, ROOMS):
             before = total
             for room_id in due:
                 more = True
-                while more:
-                    cut = await self._db.run(
-                        retention.cut, room_id, self._settings.retention_days, self._settings.time_zone, BATCH, title
-                    )
-                    more = cut.more
-                    total += cut.removed
-                    if cut.removed:
-                        await self._db.run(search.uncount, cut.gone)
-                        told(room_id, cut.removed)
-                        self._changed()
-                        await asyncio.sleep(0)
+                with going_on("old messages can't be removed", room=room_id):
+                    while more:
+                        cut = await self._db.run(retention.cut, room_id, days, zone, BATCH, title)
+                        more = cut.more
+                        total += cut.removed
+                        if cut.removed:
+                            await self._db.run(search.uncount, cut.gone)
+                            told(room_id, cut.removed)
+                            self._changed()
+                            await asyncio.sleep(0)
             if total == before:
-                break  # an answer that runs holds the rest
+                break  # an answer that runs holds the rest, or a fault does
         if total:
             log.info("old messages removed", extra={"count": total})
         return total

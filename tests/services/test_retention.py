@@ -5,6 +5,9 @@ from datetime import UTC, datetime, timedelta
 
 import psycopg2
 
+from models import retention, rooms
+from models.database import DatabaseUnavailable
+
 PASSWORD = "correct horse battery"
 
 
@@ -182,6 +185,49 @@ async def test_a_deletion_that_was_broken_off_goes_on_elsewhere(pods, monkeypatc
     assert [(e["action"], e["target"]) for e in (await admin.get("/admin/audit"))["items"]] == [
         ("delete with messages", f"user {bob.id}")
     ]
+
+
+async def test_a_room_or_an_account_that_fails_again_and_again_holds_up_nothing_else(pods, monkeypatch):
+    for name in ("FIRST_S", "EVERY_S"):
+        monkeypatch.setattr(f"services.retention.{name}", 0.3)
+
+    def failing(right):
+        tried = []
+
+        def work(sql, room_id, *rest):
+            tried.append(room_id)
+            if room_id == tried[0]:
+                raise DatabaseUnavailable("canceling statement due to statement timeout")
+            return right(sql, room_id, *rest)
+
+        return work
+
+    for name in ("empty", "erase", "cut"):
+        monkeypatch.setattr(retention, name, failing(getattr(retention, name)))
+    pod = await pods.start(retention_days=3, sends_per_10s=0)
+    people = [await pod.person() for _ in range(2)]
+    vacated, old = [[await people[0].room() for _ in range(2)] for _ in range(2)]
+    said = [await say(people[0], room, "옛말") for room in old]
+    for who in people:
+        await say(who, await who.room(), "지울 말")
+
+    def work(sql):
+        sql.run("update access_log set at = now() - interval '9 days'")
+        for room_id in vacated:
+            rooms.vacate(sql, room_id)
+        for who in people:
+            retention.mark_erasing(sql, who.id, True)
+
+    await age(pod, [one for (one,) in said], 5)
+    await pod.services.db.run(work)
+    left = (
+        "select (select count(*) from rooms where gone), (select count(*) from users where erasing),"
+        " (select count(*) from messages where created_at < now() - interval '3 days'),"
+        " (select count(*) from access_log where at < now() - interval '7 days')"
+    )
+    async with asyncio.timeout(10):
+        while await pod.services.db.run_bare(lambda sql: sql.row(left)) != (1, 1, 1, 0):
+            await asyncio.sleep(0.1)
 
 
 async def test_changes_of_access_and_sessions_long_over_are_forgotten(pods, monkeypatch):
