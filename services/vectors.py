@@ -48,6 +48,8 @@ QUERIES_KEPT = 512
 DEFAULT_WEIGHT = 0.25
 PROBE = "maru"
 ROWS_DROPPED = 5_000
+# What a row of the usage holds: a provider may tell anything.
+TOKENS_MOST = (1 << 31) - 1
 
 
 class Query(NamedTuple):
@@ -243,7 +245,7 @@ class Vectors:
             made = await self._embed(model, [texts[place] for place in asked])
             for place, vector in zip(asked, made.vectors, strict=True):
                 vectors[place] = vector or None
-            tokens = made.tokens or sum(estimate_tokens(texts[place]) for place in asked)
+            tokens = min(max(0, made.tokens), TOKENS_MOST) or sum(estimate_tokens(texts[place]) for place in asked)
         self.embedded += await self._db.run(embeddings.keep, model, waiting, vectors)
         if asked and not model.name.startswith(PREFIX):
             await self._count(model, waiting, texts, tokens)

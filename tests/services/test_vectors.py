@@ -1,6 +1,7 @@
 """Search by meaning, with the real SDK talking to a scripted embeddings endpoint, and with a real local model."""
 
 import asyncio
+import json
 import random
 import time
 
@@ -265,6 +266,24 @@ async def test_tokens_are_counted_to_the_room(pods, model):
     assert [(line["key"], line["inputTokens"]) for line in lines] == [("embedding:meaning-1", 3)]
     (line,) = (await ann.get("/admin/stats?by=room"))["items"]
     assert (line["key"], line["inputTokens"]) == (room, 3)
+
+
+@pytest.mark.parametrize(("told", "counted"), [(10**30, (1 << 31) - 1), (1 << 31, (1 << 31) - 1), (-5, 7)])
+async def test_an_absurd_figure_of_tokens_holds_up_nothing(pods, model, told, counted):
+    right = model.embed
+
+    def embed(given):
+        data = [{"index": n, "embedding": vector} for n, vector in enumerate(right(given))]
+        return json.dumps({"data": data, "usage": {"total_tokens": told}}).encode()
+
+    model.embed = embed
+    pod, ann, room = await begin(pods, model)
+    await say(ann, room, "차량을 새로 샀다")
+    spent = "select input_tokens from usage where provider = 'embedding'"
+    async with asyncio.timeout(5):
+        while not (rows := await pod.services.db.run_bare(lambda sql: sql.rows(spent))):
+            await asyncio.sleep(0.05)
+    assert rows == [(counted,)] and await count(pod) == 1
 
 
 async def test_one_pod_fills_and_another_goes_on_where_it_stopped(pods, model):
