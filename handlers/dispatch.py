@@ -124,6 +124,7 @@ class Dispatcher:
                 connection.joined.discard(room_id)
             else:
                 connection.joined.add(room_id)
+                services.registry.enter(connection.user_id, room_id)
             if command_id is not None:
                 body = Joined(
                     snapshot.room,

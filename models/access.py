@@ -60,7 +60,7 @@ def head(sql: Sql) -> int:
     return int(row[0])
 
 
-def since(sql: Sql, n: int, limit: int = 1000) -> list[Entry]:
+def since(sql: Sql, n: int, limit: int) -> list[Entry]:
     found = sql.rows(
         "select n, kind, user_id, session_id, room_id, extract(epoch from clock_timestamp() - at)::float8"
         " from access_log where n > %s order by n limit %s",

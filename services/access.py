@@ -16,6 +16,7 @@ from services.realtime.events import Event, Removed
 from services.realtime.registry import Registry
 
 EVERY_S = 1.0
+AT_ONCE = 1000
 # What takes something away from somebody.
 REVOCATIONS = frozenset(
     ("session_ended", "key_ended", "password_changed", "user_disabled", "member_left", "member_removed", "room_deleted")
@@ -34,10 +35,11 @@ class AccessWatch:
         self._db = db
         self._accounts = accounts
         self._registry = registry
-        self._announce = announce
+        self._tell = announce
         self._n = 0
         self._moved: dict[str, bool] = {}  # rooms that are still to be announced
         self._changed: set[str] = set()  # users whose name or role is another
+        self._news = asyncio.Event()  # there is something to announce
         self.on_revoked: Callable[[float], None] = lambda seconds: None
         self._nudged = asyncio.Event()
 
@@ -58,24 +60,34 @@ class AccessWatch:
         await self.catch_up()
 
     async def catch_up(self) -> None:
-        entries = await self._db.run_bare(access.since, self._n)
-        for entry in entries:
-            if entry.n > self._n:
-                self._apply(entry)
-                self._n = entry.n
-                if entry.kind in REVOCATIONS:
-                    self.on_revoked(entry.age_s)
+        entries = None
+        while entries is None or len(entries) == AT_ONCE:
+            entries = await self._db.run_bare(access.since, self._n, AT_ONCE)
+            for entry in entries:
+                if entry.n > self._n:
+                    self._apply(entry)
+                    self._n = entry.n
+                    if entry.kind in REVOCATIONS:
+                        self.on_revoked(entry.age_s)
+        if self._moved or self._changed:
+            self._news.set()
+
+    async def announce(self) -> None:
+        """Wait until something is to be announced; then do. Beside `step`: a thousand rooms hold up no revocation."""
+        await self._news.wait()
+        self._news.clear()
         moved, self._moved = self._moved, {}
         changed, self._changed = self._changed, set()
         try:
             for user_id in changed:
                 await self._rename(user_id, moved)
             if moved:
-                await self._announce(moved)
+                await self._tell(moved)
         except BaseException:  # these take no number by which anybody could miss them
             for room_id, members_changed in moved.items():
                 self._moved[room_id] = members_changed or self._moved.get(room_id, False)
             self._changed |= changed
+            self._news.set()
             raise
 
     async def _rename(self, user_id: str, moved: dict[str, bool]) -> None:
@@ -121,6 +133,7 @@ class AccessWatch:
             case "room_deleted" if room_id:
                 for member in list(self._registry.users_in(room_id)):
                     self._remove(member, room_id, Removed(room_id, "deleted"))
+                self._registry.changed()  # whose rooms are being read may have been answered with it
                 moved.pop(room_id, None)
 
     def _end(

@@ -250,6 +250,7 @@ async def open_services(settings: Settings, *, work: bool = True) -> AsyncIterat
         stack.push_async_callback(tasks.close)
         if work:
             tasks.forever(access.step, "access")
+            tasks.forever(access.announce, "announcements")
             tasks.forever(accounts.step, "sessions")
             tasks.forever(hub.watch_heads, "heads")
             tasks.forever(generation.step, "generation")

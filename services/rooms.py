@@ -323,7 +323,8 @@ class Rooms:
 
             for user_id, room in await self._db.run_snapshot(read):
                 room.members_changed = members_changed or None
-                self._registry.tell([user_id], Event("room", room))
+                if user_id in self._registry.users_in(room_id):  # still
+                    self._registry.tell([user_id], Event("room", room))
 
 
 def kept_bot(bot: Bot | None) -> dict[str, Any]:

@@ -63,12 +63,13 @@ class Late(NamedTuple):
 
 class HubRoom:
     __slots__ = (
-        "answers", "cursor", "ended", "healing", "held", "id", "joining", "late", "readers", "ready", "timer", "waiting",
+        "answers", "began", "cursor", "ended", "healing", "held", "id", "joining", "late", "readers", "ready", "timer", "waiting",
     )  # fmt: skip
 
     def __init__(self, room_id: str) -> None:
         self.id = room_id
         self.cursor: int | None = None  # the number delivered last; None until a first snapshot was read
+        self.began = 0  # where it began
         self.readers: dict[Reader, None] = {}
         self.late: dict[Reader, Late] = {}
         self.joining: dict[Reader, list[Event]] = {}
@@ -121,15 +122,20 @@ class Hub:
         room.joining[reader] = caught
         try:
             if room.ready is not None:
-                await asyncio.shield(room.ready)
+                await asyncio.wait({room.ready})
+                if room.joining.get(reader) is not caught:
+                    return False  # which may have ended the subscription
+                room.ready.result()
             snapshot = await read()
+            running: dict[str, RunningAnswer] = {}
+            if room.cursor is None and not snapshot.more:
+                running = {answer.message_id: answer for answer in await self._bus.running(room_id)}
+            if snapshot.head < room.began:
+                # Another's snapshot has begun the room here, at a later moment: nobody is told what lies between.
+                snapshot = await read()
             if snapshot.more:
                 reply(snapshot, [])
                 return False
-            if room.cursor is None:
-                running = {answer.message_id: answer for answer in await self._bus.running(room_id)}
-            else:
-                running = {}
             if room.joining.get(reader) is not caught:
                 return False  # left, or joined again, while this was read
             if room.cursor is None:
@@ -174,7 +180,7 @@ class Hub:
             state = room.answers[answer.message_id] = Running(answer.attempt)
             state.next = answer.next
             state.parts = [answer.text]
-        room.cursor = snapshot.head
+        room.cursor = room.began = snapshot.head
         room.waiting = {n: event for n, event in room.waiting.items() if n > snapshot.head}
         for message_id in list(room.answers):
             self._flush_held(room, message_id)

@@ -54,12 +54,12 @@ class Registry:
 
     async def load_rooms(self, user_id: str) -> None:
         """Read the user's rooms. Read again when the access log moved meanwhile: the answer may be of before."""
-        seen = -1
-        while seen != self._changes and user_id in self._users:
+        while user_id in self._users:
             seen = self._changes
-            for room_id in await self._rooms_of(user_id):
-                self.enter(user_id, room_id)
+            found = await self._rooms_of(user_id)
             if seen == self._changes:
+                for room_id in found:
+                    self.enter(user_id, room_id)
                 return
 
     def remove(self, client: Client) -> bool:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Protocol
 
+from models.database import DatabaseUnavailable
 from services.accounts import Identity
 from services.errors import Limited
 from services.realtime.closing import RESYNC
@@ -100,7 +101,12 @@ class Sockets:
             self._tasks.spawn(self._came(socket.user_id), "presence")
 
     async def _came(self, user_id: str) -> None:
-        await self._registry.load_rooms(user_id)
+        while self._registry.online(user_id):
+            try:
+                await self._registry.load_rooms(user_id)
+                break
+            except DatabaseUnavailable:
+                await asyncio.sleep(TICK_S)
         if self._registry.online(user_id):
             self._presences.came(user_id)
 

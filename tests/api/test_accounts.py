@@ -350,14 +350,14 @@ async def test_a_change_of_a_room_is_told_also_when_the_database_was_away_for_it
     door = await ann.native()
     await door.join(room)
     access, tries = pod.services.access, iter([True])
-    announce = access._announce
+    announce = access._tell
 
     async def away_once(moved):
         if next(tries, False):
             raise DatabaseUnavailable("away")
         await announce(moved)
 
-    monkeypatch.setattr(access, "_announce", away_once)
+    monkeypatch.setattr(access, "_tell", away_once)
     await ann.patch(f"/rooms/{room}", {"name": "후"})
     await door.event("room", name="후")
     assert next(tries, None) is None

@@ -270,3 +270,48 @@ async def test_an_end_that_overtakes_its_last_pieces_brings_them_along(parts):
     bus.publish(ROOM, log.change("a", "bot", "complete", 1))
     assert reader.pieces["a"][2] == "하나 둘 셋"
     assert reader.order == [("a", "queued"), ("a", "streaming"), ("a", "piece"), ("a", "piece"), ("a", "complete")]
+
+
+async def test_of_two_who_come_first_the_slower_misses_nothing_of_what_the_faster_began_behind(parts):
+    """The first has not read his rows when numbers come; the second's snapshot has them, and the room begins there."""
+    log, bus, hub = parts
+    log.change("a")
+    slow, fast, read = Reader(), Reader(), asyncio.Event()
+
+    async def slowly():
+        snapshot = Snapshot(log, 0)
+        await read.wait()
+        return snapshot
+
+    coming = asyncio.ensure_future(hub.join(slow, ROOM, slowly, slow.entered))
+    await asyncio.sleep(0.01)
+    for key in "bc":
+        bus.publish(ROOM, log.change(key))
+    await enter(hub, log, fast)
+    bus.publish(ROOM, log.change("d"))
+    read.set()
+    assert await coming
+    bus.publish(ROOM, log.change("e"))
+    await caught_up(hub, log)
+    for reader in (slow, fast):
+        assert reader.state == log.rows
+
+
+async def test_who_is_put_out_while_the_room_is_subscribed_is_told_so(parts):
+    log, bus, hub = parts
+    subscribed = asyncio.Event()
+
+    async def subscribe(room_id):
+        await subscribed.wait()
+
+    bus.subscribe = subscribe
+    reader = Reader()
+
+    async def read():
+        raise AssertionError("nobody reads")
+
+    coming = asyncio.ensure_future(hub.join(reader, ROOM, read, reader.entered))
+    await asyncio.sleep(0.01)
+    hub.leave(reader, ROOM)
+    assert await asyncio.wait_for(coming, 2) is False
+    assert not hub._rooms

@@ -3,6 +3,7 @@
 import asyncio
 import json
 
+from models.database import DatabaseUnavailable
 from services.realtime import presence
 from services.realtime.bus import MemoryBus
 from services.realtime.elsewhere import Elsewhere
@@ -56,3 +57,69 @@ async def test_a_thousand_who_come_back_to_one_room_are_told_to_a_hundred_at_mos
         await registry.load_rooms(user_id)
         presences.came(user_id)
     assert len(told) == 100
+
+
+async def test_rooms_that_were_read_before_somebody_lost_one_are_read_again():
+    class Socket:
+        user_id = "u"
+
+    answers = [["a", "b"], ["b"]]
+    registry = Registry(None)
+
+    async def rooms_of(user_id):
+        found = answers.pop(0)
+        if answers:
+            registry.exit(user_id, "a")
+            registry.changed()
+        return found
+
+    registry._rooms_of = rooms_of
+    registry.add(Socket())
+    await registry.load_rooms("u")
+    assert registry.rooms("u") == {"b"} and registry.users_in("a") == set()
+
+
+async def test_who_comes_while_the_database_is_away_has_his_rooms_when_it_is_back(pods, monkeypatch):
+    pod = await pods.start()
+    ann, bob = await pod.person(), await pod.person()
+    room = await ann.room(bob)
+    rooms_of, away = pod.services.registry._rooms_of, [True]
+
+    async def reading(user_id):
+        if away:
+            raise DatabaseUnavailable("away")
+        return await rooms_of(user_id)
+
+    monkeypatch.setattr(pod.services.registry, "_rooms_of", reading)
+    door = await bob.native()
+    await door.ask("ping", {})
+    away.clear()
+    async with asyncio.timeout(10):
+        while room not in pod.services.registry.rooms(bob.id):
+            await asyncio.sleep(0.02)
+    await ann.patch(f"/rooms/{room}", {"name": "neu"})
+    await door.event("room", name="neu")
+
+
+async def test_a_long_telling_holds_up_no_revocation(pods, monkeypatch):
+    pod = await pods.start()
+    ann, bob = await pod.person(), await pod.person()
+    room = await ann.room(bob)
+    a, b = await ann.native(), await bob.native()
+    await b.join(room)
+    telling, go_on = asyncio.Event(), asyncio.Event()
+    tell = pod.services.access._tell
+
+    async def long(moved):
+        telling.set()
+        await go_on.wait()
+        await tell(moved)
+
+    monkeypatch.setattr(pod.services.access, "_tell", long)
+    await ann.patch(f"/rooms/{room}", {"name": "neu"})
+    await telling.wait()
+    await ann.call("DELETE", f"/rooms/{room}/members/{bob.id}")
+    await b.event("removed", 1, roomId=room)
+    go_on.set()
+    await a.event("room", name="neu")
+    assert b.named("room") == []
