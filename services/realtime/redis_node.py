@@ -89,12 +89,15 @@ class Node:
         self._queue.append((command, future))
         self._wake.set()
         try:
-            async with asyncio.timeout(limit_s):
-                return await future
-        except TimeoutError:
-            # Whoever asks next need not wait as long: until the server answers, it counts as away.
+            await asyncio.wait({future}, timeout=limit_s)
+        finally:
+            late = future.cancel()
+        if late:
+            # Whoever asks next need not wait as long: until the server answers, it counts as away. Asked of the future and
+            # not of a timer: it may have been answered in the timer's turn, and then no exchange would set it back.
             self.writing = False
-            raise RedisDown from None
+            raise RedisDown
+        return future.result()
 
     async def _write_forever(self) -> None:
         failures = 0

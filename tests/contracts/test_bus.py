@@ -1,6 +1,8 @@
 """The same cases on the bus inside one process, on a real Redis, and on a real Redis Cluster."""
 
 import asyncio
+import contextlib
+import time
 from uuid import uuid4
 
 import pytest
@@ -9,6 +11,7 @@ from redis.crc import key_slot
 from services.realtime.bus import MemoryBus
 from services.realtime.events import Event, Message, Stream, Typing
 from services.realtime.redis_bus import RedisBus, channel_of
+from services.realtime.redis_node import RedisDown
 from services.tasks import Tasks
 from tests.contracts.redis_servers import Cluster, Redis
 
@@ -224,6 +227,22 @@ async def test_stopped_it_holds_up_nobody(ears, server):
     finally:
         server.resume()
     await a.until(lambda e: e.bus.healthy, 15)
+
+
+async def test_an_answer_that_comes_in_the_turn_of_its_limit_switches_nothing_off(ears, server):
+    if not isinstance(server, Redis):
+        pytest.skip("shown on one server")
+    a = await ears()
+    node = a.bus._of("nothing")
+    loop = asyncio.get_running_loop()
+    for n in range(3):
+        loop.call_later(0.05, time.sleep, 0.2)  # a busy loop finds both at once: the answer, and its limit passed
+        with contextlib.suppress(RedisDown):
+            await node.call("BLPOP", "nothing", 0.1, limit_s=0.15)
+        await a.until(lambda e: e.bus.reachable, 2)
+        sent = node.dropped
+        node.send("SET", "maru:test", n)
+        assert await node.call("GET", "maru:test", limit_s=1) == b"%d" % n and node.dropped == sent
 
 
 async def test_a_slot_that_moves_takes_its_channel_along(ears, server):
