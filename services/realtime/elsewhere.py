@@ -40,7 +40,6 @@ class Elsewhere:
         self._store = store
         self._died = died
         self._present = present
-        self._told: dict[str, int] = {}
         self._rooms: dict[str, dict[str, int]] = {}
         self._mine: dict[str, int] = {}
         self._pods: dict[str, set[str]] = {}
@@ -110,19 +109,16 @@ class Elsewhere:
             await self._died(gone)
 
     async def _renew(self, store: Store) -> None:
-        now = int(time.time())
         key = key_of(store.pod)
-        store.tell(PODS, "ZADD", PODS, now + LIFE_S, store.pod)
-        rooms = {"#" + room_id: count for room_id, count in self._present(MANY).items()}
-        lost = await store.ask(key, "EXPIRE", key, LIFE_S) == 0
-        # Lost after a restart of Redis, or a pause longer than its life: then all is said again.
-        news = {**self._mine, **rooms} if lost else dict(rooms.items() - self._told.items())
-        if news:
-            await store.ask(key, "HSET", key, *(part for pair in news.items() for part in pair))
-            await store.ask(key, "EXPIRE", key, LIFE_S)
-        if past := self._told.keys() - rooms.keys():
+        said = await self._said_by(store, store.pod)
+        true = {**self._mine, **{"#" + room_id: count for room_id, count in self._present(MANY).items()}}
+        # What was told without an answer may be lost, and all of it after a restart of Redis.
+        if news := dict(true.items() - said.items()):
+            store.tell(key, "HSET", key, *(part for pair in news.items() for part in pair))
+        if past := said.keys() - true.keys():
             store.tell(key, "HDEL", key, *past)
-        self._told = rooms
+        await store.ask(key, "EXPIRE", key, LIFE_S)
+        store.tell(PODS, "ZADD", PODS, int(time.time()) + LIFE_S, store.pod)
 
     async def _read(self, store: Store) -> tuple[dict[str, set[str]], dict[str, dict[str, int]], dict[str, int], int]:
         """By pod: its users, how many are present in its rooms, its connections; and how many other pods there are."""
@@ -134,13 +130,16 @@ class Elsewhere:
         connections: dict[str, int] = {}
         others = [pod for pod in names if pod != store.pod]
         for pod in others:
-            flat = [part.decode() for part in await store.ask(key_of(pod), "HGETALL", key_of(pod))]
-            counts = dict(zip(flat[::2], map(int, flat[1::2]), strict=True))
+            counts = await self._said_by(store, pod)
             if users := {name for name in counts if not name.startswith("#")}:
                 pods[pod] = users
                 connections[pod] = sum(counts[name] for name in users)
                 rooms[pod] = {name[1:]: count for name, count in counts.items() if name.startswith("#")}
         return pods, rooms, connections, len(others)
+
+    async def _said_by(self, store: Store, pod: str) -> dict[str, int]:
+        flat = [part.decode() for part in await store.ask(key_of(pod), "HGETALL", key_of(pod))]
+        return dict(zip(flat[::2], map(int, flat[1::2]), strict=True))
 
     async def leave(self) -> None:
         """This pod ends: its users are elsewhere, or nowhere."""

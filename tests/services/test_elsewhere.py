@@ -1,0 +1,113 @@
+"""What pods say of themselves in a real Redis, and what the others make of it."""
+
+import asyncio
+
+import pytest
+
+from services.realtime import elsewhere
+from services.realtime.elsewhere import Elsewhere
+from services.realtime.redis_bus import RedisBus
+from services.tasks import Tasks
+from tests.contracts.redis_servers import Redis
+
+
+@pytest.fixture(scope="module")
+def redis():
+    made = Redis()
+    yield made.start()
+    made.close()
+
+
+class Lossy:
+    """A pod's Redis that may lose what is told without an answer, as it does while it counts as away."""
+
+    def __init__(self, bus):
+        self._bus = bus
+        self.pod = bus.pod
+        self.ask = bus.ask
+        self.loses = False
+
+    def tell(self, key, *command):
+        if not self.loses:
+            self._bus.tell(key, *command)
+
+
+class Pod:
+    def __init__(self, bus):
+        self.store = Lossy(bus)
+        self.rooms = {}
+        self.gone = []
+        self.elsewhere = Elsewhere(self.store, self._died, lambda least: self.rooms)
+
+    async def _died(self, user_ids):
+        self.gone.append(user_ids)
+
+
+@pytest.fixture
+def make(io_loop, redis, monkeypatch):
+    """Pods that look at the others when they are told to."""
+    monkeypatch.setattr(elsewhere, "EVERY_S", 0)
+    redis.cli("flushall")
+    tasks, made = Tasks(), []
+
+    async def pod():
+        bus = RedisBus(redis.url, tasks)
+        await bus.open()
+        made.append(bus)
+        async with asyncio.timeout(10):
+            while not bus.healthy:
+                await asyncio.sleep(0.01)
+        return Pod(bus)
+
+    yield pod
+
+    async def close():
+        await tasks.close()
+        for bus in made:
+            await bus.close()
+
+    io_loop.run_sync(close)
+
+
+async def look(*pods):
+    for pod in pods:
+        await pod.elsewhere.step()
+
+
+async def test_a_going_that_was_lost_on_its_way_is_said_again(make):
+    a, b = await make(), await make()
+    a.elsewhere.changed("ann", 3)
+    a.elsewhere.changed("bob", 1)
+    a.rooms = {"one": 10, "two": 10}
+    await look(a, b)
+    assert await b.elsewhere.connections("ann") == 3 and b.elsewhere.present("two", set()) == 10
+    a.store.loses = True
+    a.elsewhere.changed("ann", 0)
+    a.store.loses = False
+    a.rooms = {"one": 10}
+    await look(a, b)
+    assert await b.elsewhere.connections("ann") == 0 and not b.elsewhere.online("ann")
+    assert b.elsewhere.online("bob")
+    assert b.elsewhere.present("two", set()) == 0 and b.elsewhere.present("one", set()) == 10
+
+
+async def test_a_coming_that_was_lost_on_its_way_is_said_again(make):
+    a, b = await make(), await make()
+    a.elsewhere.changed("ann", 1)
+    await look(a, b)
+    a.store.loses = True
+    a.elsewhere.changed("ann", 2)
+    a.elsewhere.changed("bob", 1)
+    a.store.loses = False
+    await look(a, b)
+    assert await b.elsewhere.connections("ann") == 2 and b.elsewhere.online("bob")
+
+
+async def test_a_redis_that_has_forgotten_everything_is_told_again(make, redis):
+    a, b = await make(), await make()
+    a.elsewhere.changed("ann", 1)
+    a.rooms = {"one": 10}
+    await look(a, b)
+    redis.cli("flushall")
+    await look(a, b)
+    assert await b.elsewhere.connections("ann") == 1 and b.elsewhere.present("one", set()) == 10
