@@ -1,18 +1,20 @@
 """Who is connected to other pods. A mirror of what each pod says of itself in Redis, read every other second.
 
-Each pod keeps one hash, user -> connections and `#room` -> users present (of rooms with many), that runs out 20 s after it
-stops being renewed: so the presence of a dead pod disappears by itself. While Redis is away a pod knows only its own.
+Each pod keeps one hash, user -> connections and `#room` -> users present (of rooms with many), and its name in a list, which
+run out when they are no longer renewed: so the presence of a dead pod disappears by itself. While Redis is away a pod knows
+only its own, and what it saw last of the others.
 """
 
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from services.realtime.redis_node import RedisDown
 
 EVERY_S = 2.0
 LIFE_S = 20
+MISSES = 4  # looks in a row that do not find a pod until it is dead: after a restart of Redis each comes back in its own time
 MANY = 10  # a room is told of from so many present on: far below the hundred that make a crowd over all pods
 PODS = "maru:pods"
 
@@ -28,6 +30,14 @@ def key_of(pod: str) -> str:
     return f"maru:pod:{pod}"
 
 
+class Pod(NamedTuple):
+    """What one pod says of itself."""
+
+    users: set[str]
+    rooms: dict[str, int]
+    connections: int
+
+
 class Elsewhere:
     def __init__(
         self,
@@ -40,19 +50,17 @@ class Elsewhere:
         self._store = store
         self._died = died
         self._present = present
-        self._rooms: dict[str, dict[str, int]] = {}
         self._mine: dict[str, int] = {}
-        self._pods: dict[str, set[str]] = {}
-        self._connections: dict[str, int] = {}
-        self._alive = 0
+        self._pods: dict[str, Pod] = {}
+        self._missed: dict[str, int] = {}
 
     def everybody(self, here: set[str], connections: int) -> tuple[int, int, int]:
         """(people, connections, pods) over all pods; here, connections: of this one."""
-        people = here.union(*self._pods.values())
-        return len(people), connections + sum(self._connections.values()), self._alive + 1
+        people = here.union(*(pod.users for pod in self._pods.values()))
+        return len(people), connections + sum(pod.connections for pod in self._pods.values()), len(self._pods) + 1
 
     def online(self, user_id: str) -> bool:
-        return any(user_id in users for users in self._pods.values())
+        return any(user_id in pod.users for pod in self._pods.values())
 
     def present(self, room_id: str, here: set[str]) -> int:
         """Members of a room who are on other pods and not among these, who are here.
@@ -60,10 +68,9 @@ class Elsewhere:
         Who is on two other pods is counted twice; rooms with few members on a pod are not counted there.
         """
         total = 0
-        for pod, rooms in self._rooms.items():
-            if count := rooms.get(room_id, 0):
-                users = self._pods[pod]
-                total += max(0, count - sum(user_id in users for user_id in here))
+        for pod in self._pods.values():
+            if count := pod.rooms.get(room_id, 0):
+                total += max(0, count - sum(user_id in pod.users for user_id in here))
         return total
 
     async def connections(self, user_id: str) -> int:
@@ -98,13 +105,15 @@ class Elsewhere:
             return
         try:
             await self._renew(self._store)
-            pods, rooms, self._connections, self._alive = await self._read(self._store)
+            found = await self._read(self._store)
         except RedisDown:
             return
-        before, self._pods, self._rooms = self._pods, pods, rooms
+        self._missed = {pod: self._missed.get(pod, 0) + 1 for pod in self._pods.keys() - found.keys()}
+        missed = {pod: self._pods[pod] for pod in self._missed}
+        self._pods = found | {pod: said for pod, said in missed.items() if self._missed[pod] < MISSES}
         gone: set[str] = set()
-        for pod in before.keys() - pods.keys():
-            gone |= {user_id for user_id in before[pod] if user_id not in self._mine and not self.online(user_id)}
+        for pod in missed.keys() - self._pods.keys():
+            gone |= {user_id for user_id in missed[pod].users if user_id not in self._mine and not self.online(user_id)}
         if gone:
             await self._died(gone)
 
@@ -117,25 +126,23 @@ class Elsewhere:
             store.tell(key, "HSET", key, *(part for pair in news.items() for part in pair))
         if past := said.keys() - true.keys():
             store.tell(key, "HDEL", key, *past)
-        await store.ask(key, "EXPIRE", key, LIFE_S)
+        # It outlives the name in the list: else a dead pod might look for a moment like one that everybody has left.
+        await store.ask(key, "EXPIRE", key, LIFE_S + 5)
         store.tell(PODS, "ZADD", PODS, int(time.time()) + LIFE_S, store.pod)
 
-    async def _read(self, store: Store) -> tuple[dict[str, set[str]], dict[str, dict[str, int]], dict[str, int], int]:
-        """By pod: its users, how many are present in its rooms, its connections; and how many other pods there are."""
+    async def _read(self, store: Store) -> dict[str, Pod]:
+        """What the other pods say of themselves."""
         now = int(time.time())
         store.tell(PODS, "ZREMRANGEBYSCORE", PODS, "-inf", now - LIFE_S)
         names = [name.decode() for name in await store.ask(PODS, "ZRANGEBYSCORE", PODS, now, "+inf")]
-        pods: dict[str, set[str]] = {}
-        rooms: dict[str, dict[str, int]] = {}
-        connections: dict[str, int] = {}
-        others = [pod for pod in names if pod != store.pod]
-        for pod in others:
-            counts = await self._said_by(store, pod)
-            if users := {name for name in counts if not name.startswith("#")}:
-                pods[pod] = users
-                connections[pod] = sum(counts[name] for name in users)
-                rooms[pod] = {name[1:]: count for name, count in counts.items() if name.startswith("#")}
-        return pods, rooms, connections, len(others)
+        found = {}
+        for pod in names:
+            if pod != store.pod:
+                counts = await self._said_by(store, pod)
+                rooms = {name[1:]: count for name, count in counts.items() if name.startswith("#")}
+                users = {name: count for name, count in counts.items() if not name.startswith("#")}
+                found[pod] = Pod(set(users), rooms, sum(users.values()))
+        return found
 
     async def _said_by(self, store: Store, pod: str) -> dict[str, int]:
         flat = [part.decode() for part in await store.ask(key_of(pod), "HGETALL", key_of(pod))]

@@ -294,7 +294,7 @@ async def test_presence_is_of_all_pods_and_ends_with_a_dead_one(pods, redis, mon
     # b dies: nothing of it says that its people are gone.
     for task in list(b.services.tasks._tasks):
         task.cancel()
-    await here.event("presence", 12, userId=bob.id, online=False)
+    await here.event("presence", 20, userId=bob.id, online=False)
 
 
 async def test_activity_tells_of_rooms_that_moved_on_another_pod(pods, redis):

@@ -111,3 +111,44 @@ async def test_a_redis_that_has_forgotten_everything_is_told_again(make, redis):
     redis.cli("flushall")
     await look(a, b)
     assert await b.elsewhere.connections("ann") == 1 and b.elsewhere.present("one", set()) == 10
+
+
+async def test_a_pod_that_everybody_has_left_is_not_a_dead_one(make):
+    a, b = await make(), await make()
+    a.elsewhere.changed("ann", 1)
+    await look(a, b)
+    a.elsewhere.changed("ann", 0)
+    for _ in range(elsewhere.MISSES + 1):
+        await look(a, b)
+    assert b.gone == [] and not b.elsewhere.online("ann")
+    assert b.elsewhere.everybody(set(), 0) == (0, 0, 2)
+
+
+async def test_a_pod_is_not_dead_until_several_looks_in_a_row_have_missed_it(make, redis):
+    a, b = await make(), await make()
+    a.elsewhere.changed("ann", 1)
+    a.elsewhere.changed("bob", 1)
+    b.elsewhere.changed("bob", 1)
+    await look(a, b)
+    redis.cli("flushall")
+    for _ in range(3):
+        await look(b)
+    assert b.elsewhere.online("ann")
+    await look(a)  # it has found Redis again
+    for _ in range(elsewhere.MISSES):
+        await look(b)
+    assert b.gone == [] and b.elsewhere.online("ann")
+    redis.cli("zrem", elsewhere.PODS, a.store.pod)
+    for _ in range(elsewhere.MISSES):
+        await look(b)
+    assert b.gone == [{"ann"}] and not b.elsewhere.online("ann")
+    await look(b)
+    assert len(b.gone) == 1
+
+
+async def test_what_a_pod_says_outlives_its_name_among_the_living(make, redis):
+    a = await make()
+    a.elsewhere.changed("ann", 1)
+    await look(a)
+    score = float(redis.cli("zscore", elsewhere.PODS, a.store.pod))
+    assert int(redis.cli("expiretime", elsewhere.key_of(a.store.pod))) > score + 2
