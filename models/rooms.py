@@ -125,6 +125,15 @@ def ids_of_user(sql: Sql, user_id: str) -> list[str]:
     return [row[0] for row in sql.rows("select room_id from members where user_id = %s", user_id)]
 
 
+def ids_of_users(sql: Sql, user_ids: Sequence[str]) -> dict[str, list[str]]:
+    """By user; who is in no room is left out."""
+    found: dict[str, list[str]] = {}
+    statement = "select user_id, room_id from members where user_id = any(%s::uuid[])"
+    for user_id, room_id in sql.rows(statement, list(user_ids)):
+        found.setdefault(user_id, []).append(room_id)
+    return found
+
+
 def change(sql: Sql, room_id: str, name: str | None, bot: dict[str, Any] | None) -> None:
     """Set what is not None."""
     if name is not None:

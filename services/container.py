@@ -4,7 +4,7 @@ import asyncio
 import hmac
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from ipaddress import ip_address
@@ -161,13 +161,12 @@ async def open_services(settings: Settings, *, work: bool = True) -> AsyncIterat
 
         registry = Registry(rooms_of)
 
-        async def died(user_ids: set[str]) -> None:
-            for user_id in user_ids:
-                presences.died(user_id, await rooms_of(user_id))
+        async def rooms_of_many(user_ids: Sequence[str]) -> dict[str, list[str]]:
+            return await db.run_bare(room_rows.ids_of_users, user_ids)
 
         shared = bus if isinstance(bus, RedisBus) else None
-        elsewhere = Elsewhere(shared, died, registry.crowds)
-        presences = Presences(bus, registry, elsewhere)
+        elsewhere = Elsewhere(shared, lambda user_ids: presences.died(user_ids), registry.crowds)
+        presences = Presences(bus, registry, elsewhere, tasks, rooms_of_many)
         stack.callback(presences.close)
         activities = Activities(registry, tasks, lambda words: bus.tell_others("moved:" + words))
         sockets = Sockets(

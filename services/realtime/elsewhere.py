@@ -7,7 +7,7 @@ only its own, and what it saw last of the others.
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, Protocol
 
 from services.realtime.redis_node import RedisDown
@@ -42,7 +42,7 @@ class Elsewhere:
     def __init__(
         self,
         store: Store | None,
-        died: Callable[[set[str]], Awaitable[None]],
+        died: Callable[[set[str]], None],
         present: Callable[[int], dict[str, int]] = lambda least: {},
     ) -> None:
         """store: None for a pod that is alone. died: these users were on a pod that has vanished, and are nowhere now.
@@ -86,6 +86,20 @@ class Elsewhere:
             total += int(found or 0)
         return total
 
+    async def among(self, user_ids: Sequence[str]) -> set[str]:
+        """Those of them who are on other pods: asked now, and of a pod that can't be asked as it was last seen."""
+        found: set[str] = set()
+        if self._store is None:
+            return found
+        for pod, said in list(self._pods.items()):
+            try:
+                counts = await self._store.ask(key_of(pod), "HMGET", key_of(pod), *user_ids)
+            except RedisDown:
+                found |= said.users.intersection(user_ids)
+            else:
+                found |= {user_id for user_id, count in zip(user_ids, counts, strict=True) if count}
+        return found
+
     def changed(self, user_id: str, count: int) -> None:
         """The user has this many connections here now."""
         if self._store is None:
@@ -115,7 +129,7 @@ class Elsewhere:
         for pod in missed.keys() - self._pods.keys():
             gone |= {user_id for user_id in missed[pod].users if user_id not in self._mine and not self.online(user_id)}
         if gone:
-            await self._died(gone)
+            self._died(gone)
 
     async def _renew(self, store: Store) -> None:
         key = key_of(store.pod)

@@ -6,17 +6,21 @@ deliveries).
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Sequence
 
+from models.database import DatabaseUnavailable
 from services.realtime.bus import Bus
 from services.realtime.elsewhere import Elsewhere
 from services.realtime.events import Event, Presence, Read, Typing
 from services.realtime.registry import Registry
+from services.tasks import Tasks
 
 EVERY_S = 2.0
 TYPING_S = 6.0
 OFFLINE_AFTER_S = 10.0
 CROWD = 100
+DEAD_AT_ONCE = 100
+RETRY_S = 1.0
 
 
 class Pace:
@@ -58,10 +62,20 @@ class Pace:
 
 
 class Presences:
-    def __init__(self, bus: Bus, registry: Registry, elsewhere: Elsewhere) -> None:
+    def __init__(
+        self,
+        bus: Bus,
+        registry: Registry,
+        elsewhere: Elsewhere,
+        tasks: Tasks,
+        rooms_of: Callable[[Sequence[str]], Awaitable[dict[str, list[str]]]],
+    ) -> None:
+        """rooms_of: the rooms of many users, by user."""
         self._bus = bus
         self._registry = registry
         self._elsewhere = elsewhere
+        self._tasks = tasks
+        self._rooms_of = rooms_of
         loop = asyncio.get_running_loop()
         self._clock = loop.time
         self._pace = Pace(loop.time)
@@ -103,11 +117,25 @@ class Presences:
             for room_id in rooms:
                 self._tell(room_id, user_id, False)
 
-    def died(self, user_id: str, rooms: list[str]) -> None:
-        """The user was on a pod that has vanished. Each pod finds that out and tells its own readers."""
-        for room_id in rooms:
-            if not self._crowded(room_id):
-                self._bus.tell_here(room_id, Event("presence", Presence(room_id, user_id, False)))
+    def died(self, user_ids: set[str]) -> None:
+        """These were on a pod that has vanished. Each pod finds that out and tells its own readers."""
+        self._tasks.spawn(self._tell_of_dead(sorted(user_ids)), "presence of a dead pod")
+
+    async def _tell_of_dead(self, user_ids: list[str]) -> None:
+        while user_ids:
+            some = user_ids[:DEAD_AT_ONCE]
+            try:
+                rooms = await self._rooms_of(some)
+            except DatabaseUnavailable:
+                await asyncio.sleep(RETRY_S)
+                continue
+            back = await self._elsewhere.among(some)
+            for user_id in some:
+                if user_id not in back and not self._registry.online(user_id) and user_id not in self._leaving:
+                    for room_id in rooms.get(user_id, ()):
+                        if not self._crowded(room_id):
+                            self._bus.tell_here(room_id, Event("presence", Presence(room_id, user_id, False)))
+            del user_ids[: len(some)]
 
     def _tell(self, room_id: str, user_id: str, online: bool) -> None:
         if not self._crowded(room_id):

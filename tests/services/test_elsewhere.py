@@ -1,12 +1,17 @@
 """What pods say of themselves in a real Redis, and what the others make of it."""
 
 import asyncio
+import json
 
 import pytest
 
-from services.realtime import elsewhere
+from models.database import DatabaseUnavailable
+from services.realtime import elsewhere, presence
+from services.realtime.bus import MemoryBus
 from services.realtime.elsewhere import Elsewhere
+from services.realtime.presence import Presences
 from services.realtime.redis_bus import RedisBus
+from services.realtime.registry import Registry
 from services.tasks import Tasks
 from tests.contracts.redis_servers import Redis
 
@@ -33,14 +38,18 @@ class Lossy:
 
 
 class Pod:
-    def __init__(self, bus):
+    def __init__(self, bus, tasks):
+        self.tasks = tasks
         self.store = Lossy(bus)
         self.rooms = {}
         self.gone = []
         self.elsewhere = Elsewhere(self.store, self._died, lambda least: self.rooms)
+        self.presences = None
 
-    async def _died(self, user_ids):
+    def _died(self, user_ids):
         self.gone.append(user_ids)
+        if self.presences is not None:
+            self.presences.died(user_ids)
 
 
 @pytest.fixture
@@ -57,7 +66,7 @@ def make(io_loop, redis, monkeypatch):
         async with asyncio.timeout(10):
             while not bus.healthy:
                 await asyncio.sleep(0.01)
-        return Pod(bus)
+        return Pod(bus, tasks)
 
     yield pod
 
@@ -152,3 +161,54 @@ async def test_what_a_pod_says_outlives_its_name_among_the_living(make, redis):
     await look(a)
     score = float(redis.cli("zscore", elsewhere.PODS, a.store.pod))
     assert int(redis.cli("expiretime", elsewhere.key_of(a.store.pod))) > score + 2
+
+
+class Client:
+    def __init__(self, user_id):
+        self.user_id = user_id
+
+
+async def no_rooms(user_id):
+    return []
+
+
+class Told(MemoryBus):
+    """What a pod's readers of the room `one` are told of presence."""
+
+    def __init__(self):
+        super().__init__()
+        self.told = []
+        self.listen(lambda room_id, event: self.told.append(json.loads(event.data)), lambda what: None)
+
+    async def until(self, count):
+        async with asyncio.timeout(5):
+            while len(self.told) < count:
+                await asyncio.sleep(0.005)
+
+
+async def test_those_of_a_dead_pod_are_told_once_rows_can_be_read_if_they_are_still_away(make, monkeypatch):
+    monkeypatch.setattr(presence, "DEAD_AT_ONCE", 3)
+    monkeypatch.setattr(presence, "RETRY_S", 0.01)
+    a, b, c = await make(), await make(), await make()
+    bus, registry, asked = Told(), Registry(no_rooms), []
+    await bus.subscribe("one")
+
+    async def rooms_of(user_ids):
+        asked.append("".join(user_ids))
+        if len(asked) == 2:  # while the rows are out of reach two return, one of them to another pod
+            registry.add(Client("d"))
+            c.elsewhere.changed("e", 1)
+            raise DatabaseUnavailable("gone")
+        return {user_id: ["one"] for user_id in user_ids}
+
+    b.presences = Presences(bus, registry, b.elsewhere, b.tasks, rooms_of)
+    for user_id in "abcdef":
+        a.elsewhere.changed(user_id, 1)
+    await look(a, c, b)
+    await a.elsewhere.leave()
+    for _ in range(elsewhere.MISSES):
+        await look(c, b)
+    assert bus.told == []  # nobody has waited for it
+    await bus.until(4)
+    assert asked == ["abc", "def", "def"]
+    assert [(one["userId"], one["online"]) for one in bus.told] == [(user_id, False) for user_id in "abcf"]

@@ -9,6 +9,11 @@ from services.realtime.bus import MemoryBus
 from services.realtime.elsewhere import Elsewhere
 from services.realtime.presence import Presences
 from services.realtime.registry import Registry
+from services.tasks import Tasks
+
+
+async def no_rooms(user_id):
+    return []
 
 
 async def test_a_second_going_before_the_coming_was_noticed_is_one_going(monkeypatch):
@@ -16,17 +21,11 @@ async def test_a_second_going_before_the_coming_was_noticed_is_one_going(monkeyp
     told, faults = [], []
     asyncio.get_running_loop().set_exception_handler(lambda loop, context: faults.append(context))
 
-    async def no_rooms(user_id):
-        return []
-
-    async def nobody(user_ids):
-        pass
-
     bus = MemoryBus()
     bus.listen(lambda room_id, event: told.append((room_id, json.loads(event.data)["online"])), lambda what: None)
     await bus.subscribe("a")
     await bus.subscribe("b")
-    presences = Presences(bus, Registry(no_rooms), Elsewhere(None, nobody))
+    presences = Presences(bus, Registry(no_rooms), Elsewhere(None, print), Tasks(), no_rooms)
     presences.went("u", {"a"})
     presences.went("u", {"b"})
     await asyncio.sleep(0.1)
@@ -42,15 +41,12 @@ async def test_a_thousand_who_come_back_to_one_room_are_told_to_a_hundred_at_mos
     async def rooms_of(user_id):
         return ["room"]
 
-    async def nobody(user_ids):
-        pass
-
     told = []
     bus = MemoryBus()
     bus.listen(lambda room_id, event: told.append(event), lambda what: None)
     await bus.subscribe("room")
     registry = Registry(rooms_of)
-    presences = Presences(bus, registry, Elsewhere(None, nobody))
+    presences = Presences(bus, registry, Elsewhere(None, print), Tasks(), no_rooms)
     for n in range(1000):
         user_id = f"u{n}"
         registry.add(Socket(user_id))
