@@ -29,8 +29,7 @@ class Window:
         if not self.limit or acts is None:
             return 0.0
         edge = self._clock() - self.period_s
-        while acts and acts[0] <= edge:
-            acts.popleft()
+        _forget(acts, edge)
         if len(acts) < self.limit:
             return 0.0
         return acts[len(acts) - self.limit] - edge
@@ -42,7 +41,9 @@ class Window:
         now = self._clock()
         if now - self._swept > max(60.0, self.period_s):
             self._sweep(now)
-        self._acts.setdefault(key, deque()).append(now)
+        acts = self._acts.setdefault(key, deque())
+        _forget(acts, now - self.period_s)  # where pods count together nobody asks `wait_s`
+        acts.append(now)
         return now
 
     def give_back(self, key: str, taken: float | None) -> None:
@@ -59,6 +60,11 @@ class Window:
         edge = now - self.period_s
         for key in [key for key, acts in self._acts.items() if not acts or acts[-1] <= edge]:
             del self._acts[key]
+
+
+def _forget(acts: deque[float], edge: float) -> None:
+    while acts and acts[0] <= edge:
+        acts.popleft()
 
 
 class Shared(Protocol):
