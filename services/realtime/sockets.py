@@ -14,7 +14,7 @@ from typing import Protocol
 from models.database import DatabaseUnavailable
 from services.accounts import Identity
 from services.errors import Limited
-from services.realtime.closing import RESYNC
+from services.realtime.closing import RESTARTING, RESYNC
 from services.realtime.elsewhere import Elsewhere
 from services.realtime.presence import Presences
 from services.realtime.registry import Client, Registry
@@ -89,7 +89,10 @@ class Sockets:
                 del self._opening[user_id]
 
     def add(self, socket: Socket) -> None:
-        """Have it served, or end it: it may have lost its access while it was not here to be told."""
+        """Have it served, or end it: it may have lost its access, or the pod begun to stop, while it was not here to be told."""
+        if self.draining:
+            socket.end(RESTARTING, "restarting")
+            return
         if not self._still(socket.identity):
             socket.end(RESYNC, "access has changed")
             return

@@ -411,6 +411,21 @@ async def test_a_drain_sends_everybody_away_to_come_back(pods):
     assert (await pod.call("GET", "/readyz"))[0] == 503
 
 
+@pytest.mark.parametrize("door", ["native", "socketio"])
+async def test_who_is_let_in_while_a_drain_begins_is_sent_away_like_the_others(pods, monkeypatch, door):
+    pod = await pods.start()
+    ann = await pod.person()
+
+    async def drained_meanwhile(user_id):
+        await pod.services.drain()
+        return 0
+
+    monkeypatch.setattr(pod.services.sockets, "elsewhere", drained_meanwhile)
+    there = await getattr(ann, door)()
+    assert (await there.end(2))[0] == 1012
+    assert len(pod.services.sockets) == 0
+
+
 @pytest.mark.parametrize("transport", ["websocket", "polling"])
 async def test_socketio_refuses_like_the_native_door(pods, transport):
     import socketio
