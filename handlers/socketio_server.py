@@ -302,12 +302,15 @@ class SocketIOServer(socketio.AsyncServer):  # type: ignore[misc]
             self._limit(client, self._refused_limit)
 
     def _limit(self, client: Client, seconds: float | None) -> None:
-        """Close the session after so many seconds; None: never mind."""
+        """Close the session after so many seconds, or when it was to be closed before that; None: never mind."""
+        loop = asyncio.get_running_loop()
         if client.limit is not None:
+            if seconds is not None and client.limit.when() <= loop.time() + seconds:
+                return  # else who is refused again and again would stay
             client.limit.cancel()
             client.limit = None
         if seconds is not None and client.session.open:
-            client.limit = asyncio.get_running_loop().call_later(seconds, client.session.close)
+            client.limit = loop.call_later(seconds, client.session.close)
 
     # Events, where the application gave handlers to `on`
 

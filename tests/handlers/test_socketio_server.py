@@ -241,6 +241,22 @@ async def test_a_refused_client_may_try_again_at_once(io_loop, serve) -> None:
     assert await ws.read() == '431["here"]'
 
 
+async def test_who_is_refused_again_and_again_is_closed_as_soon_as_who_is_refused_once(io_loop, serve) -> None:
+    app = App(serve, refused_limit=0.3)
+    ws = await app.door.opened()
+
+    async def insist() -> None:
+        while True:
+            ws.send('40{"token":"bad"}')
+            await asyncio.sleep(0.1)
+
+    insisting = asyncio.create_task(insist())
+    try:
+        assert 1 <= len(await asyncio.wait_for(ws.closed(), 2)) <= 4
+    finally:
+        insisting.cancel()
+
+
 async def test_who_never_connects_is_closed(io_loop, serve) -> None:
     app = App(serve, connect_limit=0.05)
     assert await (await app.door.opened()).closed() == []
