@@ -69,5 +69,10 @@ class Manager(AsyncManager):  # type: ignore[misc]
         elif room in everybody:
             yield room, everybody[room]
 
+    async def trigger_callback(self, sid: str, id: int, data: list[Any]) -> None:
+        """An acknowledgement that nobody has asked for is ignored: python-socketio logs each. (Its 0 is a counter.)"""
+        if id and id in self.callbacks.get(sid, ()):
+            await super().trigger_callback(sid, id, data)
+
     async def enter_room(self, *args: Any, **kwargs: Any) -> None:
         raise NotImplementedError("rooms are the hub's")

@@ -392,16 +392,19 @@ async def test_on_event_gets_every_event_and_answers_it(io_loop, serve) -> None:
     assert seen == [("anything", [1, [2]], None, 19, True), ("", [{}], 12, 10, True)]
 
 
-async def test_acknowledgements_of_clients_reach_their_callback(io_loop, app: App) -> None:
+async def test_acknowledgements_of_clients_reach_their_callback(io_loop, app: App, caplog) -> None:
     answers: list[Any] = []
     ws = await app.joined()
     await app.sio.emit("question", 1, to=app.sids[0], callback=lambda *args: answers.append(args))
     assert await ws.read() == '421["question",1]'
-    ws.send('431["answer",2]', '439["never asked"]')
+    ws.send('431["answer",2]', '431["once more"]', '439["never asked"]', '430["never asked"]')
     await until(lambda: bool(answers))
     assert answers == [("answer", 2)]
     ws.send('421["echo","still here"]')
     assert await ws.read() == '431["still here"]'
+    assert answers == [("answer", 2)] and caplog.records == []
+    await app.sio.emit("question", 2, to=app.sids[0], callback=answers.append)
+    assert await ws.read() == '422["question",2]'
 
 
 async def test_emits_leave_in_the_order_of_the_calls_between_direct_frames(io_loop, app: App) -> None:
