@@ -16,6 +16,8 @@ from services.realtime import closing
 
 READ_BYTES = 65536
 YIELD_FRAMES = 32
+# What a CLOSE frame may carry: RFC 6455, section 7.4, and what IANA has registered since.
+CLOSE_CODES = frozenset((*range(1000, 1004), *range(1007, 1015), *range(3000, 5000)))
 A_TURN = object()  # to wait for: the others' turn in the loop
 
 
@@ -144,8 +146,11 @@ class FrameReader(WebSocketProtocol13):
             return start, None
         data = _websocket_mask(bytes(buffer[at : at + 4]), bytes(buffer[at + 4 : end]))
         if control:
-            if opcode == 8 and not is_utf8(data[2:]):  # the reason; Tornado's would raise
-                return self._refuse(closing.BAD_UTF8, "invalid UTF-8", start)
+            if opcode == 8 and data:
+                if int.from_bytes(data[:2], "big") not in CLOSE_CODES:  # half a code is below them all
+                    return self._refuse(1002, "protocol error", start)
+                if not is_utf8(data[2:]):  # the reason; Tornado's would raise
+                    return self._refuse(closing.BAD_UTF8, "invalid UTF-8", start)
             return end, self._handle_message(opcode, data)
         if (opcode == 0) != (fragments is not None) or opcode > 2:
             return self._refuse(1002, "protocol error", start)
