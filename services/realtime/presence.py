@@ -80,7 +80,7 @@ class Presences:
         self._clock = loop.time
         self._pace = Pace(loop.time)
         self._typing: dict[tuple[str, str], tuple[str, asyncio.TimerHandle]] = {}
-        self._leaving: dict[str, tuple[asyncio.TimerHandle, set[str]]] = {}
+        self._leaving: dict[str, tuple[asyncio.Task[None], set[str]]] = {}
 
     def online(self, user_id: str) -> bool:
         return self._registry.online(user_id) or user_id in self._leaving or self._elsewhere.online(user_id)
@@ -108,12 +108,15 @@ class Presences:
         if before is not None:  # he was back for less than it takes to read his rooms
             before[0].cancel()
             rooms = rooms | before[1]
-        timer = asyncio.get_running_loop().call_later(OFFLINE_AFTER_S, self._gone, user_id)
-        self._leaving[user_id] = (timer, rooms)
+        self._leaving[user_id] = (self._tasks.spawn(self._go(user_id, rooms), "presence"), rooms)
 
-    def _gone(self, user_id: str) -> None:
-        _, rooms = self._leaving.pop(user_id)
-        if not self._elsewhere.online(user_id):
+    async def _go(self, user_id: str, rooms: set[str]) -> None:
+        """Tell that he is offline, unless he comes back before this ends."""
+        await asyncio.sleep(OFFLINE_AFTER_S)
+        # Asked: another pod may have told that he is online since this one looked, and the later word is believed.
+        elsewhere = await self._elsewhere.among([user_id])
+        del self._leaving[user_id]
+        if not elsewhere:
             for room_id in rooms:
                 self._tell(room_id, user_id, False)
 
@@ -189,5 +192,5 @@ class Presences:
     def close(self) -> None:
         for _, timer in self._typing.values():
             timer.cancel()
-        for timer, _ in self._leaving.values():
-            timer.cancel()
+        for going, _ in self._leaving.values():
+            going.cancel()

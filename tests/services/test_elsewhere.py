@@ -212,3 +212,40 @@ async def test_those_of_a_dead_pod_are_told_once_rows_can_be_read_if_they_are_st
     await bus.until(4)
     assert asked == ["abc", "def", "def"]
     assert [(one["userId"], one["online"]) for one in bus.told] == [(user_id, False) for user_id in "abcf"]
+
+
+async def test_who_has_come_to_another_pod_since_it_was_looked_at_is_not_told_offline(make, monkeypatch):
+    monkeypatch.setattr(presence, "OFFLINE_AFTER_S", 0.01)
+    a, b = await make(), await make()
+    bus = Told()
+    await bus.subscribe("one")
+    presences = Presences(bus, Registry(no_rooms), b.elsewhere, b.tasks, no_rooms)
+    await look(a, b)
+    a.elsewhere.changed("ann", 1)
+    for user_id in ("ann", "bob"):
+        presences.went(user_id, {"one"})
+    await bus.until(1)
+    assert [(one["userId"], one["online"]) for one in bus.told] == [("bob", False)]
+    assert not presences.online("bob")
+
+
+async def test_who_comes_back_while_the_other_pods_are_asked_has_not_gone(make, monkeypatch):
+    monkeypatch.setattr(presence, "OFFLINE_AFTER_S", 0.01)
+    a, b = await make(), await make()
+    bus, asked, ask = Told(), asyncio.Event(), b.store.ask
+    await bus.subscribe("one")
+    presences = Presences(bus, Registry(no_rooms), b.elsewhere, b.tasks, no_rooms)
+    await look(a, b)
+
+    async def slow(*command):
+        asked.set()
+        await asyncio.sleep(0.02)
+        return await ask(*command)
+
+    b.store.ask = slow
+    presences.went("ann", {"one"})
+    await asked.wait()
+    presences.came("ann")
+    presences.went("bob", {"one"})
+    await bus.until(1)
+    assert [(one["userId"], one["online"]) for one in bus.told] == [("bob", False)] and b.tasks.failures == 0
