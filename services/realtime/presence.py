@@ -152,10 +152,12 @@ class Presences:
         before = self._typing.pop(key, None)
         if before is not None:
             before[1].cancel()
+        elif on and self._crowded(room_id):
+            return  # nobody is told, so there is nothing to take back; an `off` after an `on` is told to any crowd
         if on:
             timer = asyncio.get_running_loop().call_later(TYPING_S, self.typing, room_id, user_id, connection_id, False)
             self._typing[key] = (connection_id, timer)
-        if on == (before is not None) or self._crowded(room_id):
+        if on == (before is not None):
             return  # nothing new
         pace_key = ("typing", room_id, user_id)
         if on and self._pace.cancel(pace_key):

@@ -33,6 +33,32 @@ async def test_a_second_going_before_the_coming_was_noticed_is_one_going(monkeyp
     assert not presences.online("u")
 
 
+async def test_who_was_told_to_type_is_told_to_have_stopped_however_many_have_come(monkeypatch):
+    monkeypatch.setattr(presence, "CROWD", 2)
+    monkeypatch.setattr(presence, "EVERY_S", 0.0)
+
+    class Socket:
+        def __init__(self, user_id):
+            self.user_id = user_id
+
+    told = []
+    bus = MemoryBus()
+    bus.listen(lambda room_id, event: told.append(json.loads(event.data)), lambda what: None)
+    await bus.subscribe("room")
+    registry = Registry(no_rooms)
+    presences = Presences(bus, registry, Elsewhere(None, print), Tasks(), no_rooms)
+    presences.typing("room", "ann", "c1", True)
+    for user_id in ("ann", "bob", "cy"):
+        registry.add(Socket(user_id))
+        registry.enter(user_id, "room")
+    presences.typing("room", "bob", "c2", True)
+    presences.typing("room", "ann", "c1", True)
+    presences.typing("room", "bob", "c2", False)
+    presences.typing("room", "ann", "c1", False)
+    assert [(one["userId"], one["on"]) for one in told] == [("ann", True), ("ann", False)]
+    assert not presences._typing
+
+
 async def test_a_thousand_who_come_back_to_one_room_are_told_to_a_hundred_at_most():
     class Socket:
         def __init__(self, user_id):
