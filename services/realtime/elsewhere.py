@@ -133,16 +133,18 @@ class Elsewhere:
 
     async def _renew(self, store: Store) -> None:
         key = key_of(store.pod)
+        # First of all that it lives: a long answer may take longer than is waited for. What it says outlives its name in
+        # the list, else a dead pod might look for a moment like one that everybody has left.
+        store.tell(key, "EXPIRE", key, LIFE_S + 5)
+        store.tell(PODS, "ZADD", PODS, int(time.time()) + LIFE_S, store.pod)
         said = await self._said_by(store, store.pod)
         true = {**self._mine, **{"#" + room_id: count for room_id, count in self._present(MANY).items()}}
         # What was told without an answer may be lost, and all of it after a restart of Redis.
         if news := dict(true.items() - said.items()):
             store.tell(key, "HSET", key, *(part for pair in news.items() for part in pair))
+            store.tell(key, "EXPIRE", key, LIFE_S + 5)
         if past := said.keys() - true.keys():
             store.tell(key, "HDEL", key, *past)
-        # It outlives the name in the list: else a dead pod might look for a moment like one that everybody has left.
-        await store.ask(key, "EXPIRE", key, LIFE_S + 5)
-        store.tell(PODS, "ZADD", PODS, int(time.time()) + LIFE_S, store.pod)
 
     async def _read(self, store: Store) -> dict[str, Pod]:
         """What the other pods say of themselves."""

@@ -11,6 +11,7 @@ from services.realtime.bus import MemoryBus
 from services.realtime.elsewhere import Elsewhere
 from services.realtime.presence import Presences
 from services.realtime.redis_bus import RedisBus
+from services.realtime.redis_node import RedisDown
 from services.realtime.registry import Registry
 from services.tasks import Tasks
 from tests.contracts.redis_servers import Redis
@@ -45,6 +46,10 @@ class Pod:
         self.gone = []
         self.elsewhere = Elsewhere(self.store, self._died, lambda least: self.rooms)
         self.presences = None
+
+    async def written(self):
+        """What it has told is in Redis."""
+        await self.store.ask("", "PING")
 
     def _died(self, user_ids):
         self.gone.append(user_ids)
@@ -163,6 +168,20 @@ async def test_what_a_pod_says_outlives_its_name_among_the_living(make, redis):
     assert int(redis.cli("expiretime", elsewhere.key_of(a.store.pod))) > score + 2
 
 
+async def test_a_pod_that_gets_no_answer_in_time_says_all_the_same_that_it_lives(make, redis):
+    a, b = await make(), await make()
+
+    async def late(*command):
+        raise RedisDown
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(a.store, "ask", late)
+        await look(a)
+    await a.written()
+    await look(b)
+    assert b.elsewhere.everybody(set(), 0) == (0, 0, 2)
+
+
 class Client:
     def __init__(self, user_id):
         self.user_id = user_id
@@ -198,6 +217,7 @@ async def test_those_of_a_dead_pod_are_told_once_rows_can_be_read_if_they_are_st
         if len(asked) == 2:  # while the rows are out of reach two return, one of them to another pod
             registry.add(Client("d"))
             c.elsewhere.changed("e", 1)
+            await c.written()
             raise DatabaseUnavailable("gone")
         return {user_id: ["one"] for user_id in user_ids}
 
@@ -222,6 +242,7 @@ async def test_who_has_come_to_another_pod_since_it_was_looked_at_is_not_told_of
     presences = Presences(bus, Registry(no_rooms), b.elsewhere, b.tasks, no_rooms)
     await look(a, b)
     a.elsewhere.changed("ann", 1)
+    await a.written()
     for user_id in ("ann", "bob"):
         presences.went(user_id, {"one"})
     await bus.until(1)
