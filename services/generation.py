@@ -618,8 +618,9 @@ class Generation:
                     answer.task.cancel()
             if work := self._work:
                 await asyncio.wait(work, timeout=2)
-        await self._db.run(generations.release, self.owner)
-        self._bus.nudge("jobs")
+        with contextlib.suppress(DatabaseUnavailable):  # then they run out by themselves
+            await self._db.run(generations.release, self.owner)
+            self._bus.nudge("jobs")
 
     @property
     def _work(self) -> list[asyncio.Task[None]]:

@@ -793,6 +793,17 @@ async def test_a_drain_hands_the_lease_back_at_once(pods, model):
     assert (final["text"], final["attempt"]) == ("새 답", 2)
 
 
+async def test_a_drain_comes_to_its_end_though_the_database_is_away(pods, monkeypatch):
+    pod = await pods.start()
+
+    async def away(*given):
+        raise DatabaseUnavailable("away")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(pod.services.db, "run", away)
+        await asyncio.wait_for(pod.services.drain(), 10)
+
+
 async def test_a_room_without_a_name_is_named_after_its_first_exchange(pods):
     pod = await pods.start()
     ann = await pod.person()
