@@ -31,12 +31,13 @@ ROOT = Path(__file__).resolve().parents[2]
 ORDINARY = 65534  # nobody: an ordinary user that every machine has
 APP = """
 import json, os, sys
-print(json.dumps({"pid": os.getpid(), "argv": sys.argv[1:], "cwd": os.getcwd(), "environment": dict(os.environ)}), flush=True)
-if "wait" in sys.argv:
-    try:
+try:
+    said = {"pid": os.getpid(), "argv": sys.argv[1:], "cwd": os.getcwd(), "environment": dict(os.environ)}
+    print(json.dumps(said), flush=True)
+    if "wait" in sys.argv:
         sys.stdin.read()
-    except KeyboardInterrupt:
-        print("drained", flush=True)
+except KeyboardInterrupt:
+    print("drained", flush=True)
 """
 TOOLS = ("sh", "dirname", "env")
 STEPS = (
