@@ -18,8 +18,7 @@ from tornado.iostream import StreamClosedError
 
 from handlers.api import types
 from handlers.api.auth import amount, session_page
-from handlers.api.base import EPOCH, Call, Route, by_place, cursor_of, from_cursor, or_none, piece, time_of
-from handlers.api.problems import BadRequest
+from handlers.api.base import EPOCH, Call, Id, Route, by_place, cursor_of, from_cursor, or_none, piece, time_of
 from handlers.door import bearer_of
 from models.budgets import EVERYONE, Limit
 from models.database import DatabaseUnavailable
@@ -45,9 +44,7 @@ def account(user: Any, reset_url: str | None = None) -> types.Account:
 
 async def users(call: Call) -> types.Accounts:
     query: types.FindAccounts = call.query
-    after = from_cursor(query.cursor, str)
-    if after is not None and not is_uuid(after[0]):
-        raise BadRequest("This cursor is not one that was given out.", "cursor")
+    after = from_cursor(query.cursor, Id)
     found = await call.services.accounts.page(query.q, after[0] if after else None, query.limit + 1)
     more = cursor_of(found[query.limit - 1].id) if len(found) > query.limit else None
     return types.Accounts([account(user) for user in found[: query.limit]], more)

@@ -4,10 +4,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 from handlers.api import types
-from handlers.api.base import Call, Route, cursor_of, from_cursor, or_none, piece, time_of
-from handlers.api.problems import BadRequest
+from handlers.api.base import Call, Id, Route, cursor_of, from_cursor, or_none, piece, time_of
 from handlers.dispatch import utc
-from services.accounts import SignedIn, is_uuid
+from services.accounts import SignedIn
 from services.errors import Limited, invalid
 from services.realtime.events import timestamp
 
@@ -98,9 +97,7 @@ async def use_reset(call: Call) -> types.SignedIn:
 
 async def people(call: Call) -> types.People:
     query: types.FindPeople = call.query
-    after = from_cursor(query.cursor, str, str)
-    if after is not None and not is_uuid(after[1]):
-        raise BadRequest("This cursor is not one that was given out.", "cursor")
+    after = from_cursor(query.cursor, str, Id)
     found = await call.services.accounts.search(query.q, after, query.limit + 1)
     page = [types.Person(user.id, user.name) for user in found[: query.limit]]
     return types.People(page, cursor_of(page[-1].name, page[-1].id) if len(found) > len(page) else None)

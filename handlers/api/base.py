@@ -10,11 +10,11 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 from urllib.parse import unquote_to_bytes
 
 import msgspec
-from msgspec import UNSET, Struct, UnsetType
+from msgspec import UNSET, Meta, Struct, UnsetType
 from tornado.web import RequestHandler, stream_request_body
 
 from config.logs import request_of, room_of
@@ -23,7 +23,7 @@ from handlers.door import COOKIE, bearer_of, device
 from handlers.protocol import as_invalid, with_whole
 from models.database import DatabaseUnavailable
 from services import surrogates
-from services.accounts import Device, Identity, is_uuid
+from services.accounts import UUID, Device, Identity, is_uuid
 from services.container import Services
 from services.errors import ChatError, Forbidden, Invalid, NotFound, message_not_found, room_not_found, unavailable
 from services.realtime.events import encode
@@ -310,6 +310,10 @@ def required(kind: type[Struct]) -> bool:
 
 def cursor_of(*key: Any) -> str:
     return base64.urlsafe_b64encode(msgspec.json.encode(key)).decode().rstrip("=")
+
+
+# Of a cursor: text that Postgres takes for a UUID.
+Id = Annotated[str, Meta(pattern=rf"\A{UUID.pattern}\Z")]
 
 
 def from_cursor(text: str | UnsetType, *kinds: Any) -> Any:

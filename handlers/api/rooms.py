@@ -7,7 +7,7 @@ import msgspec
 from msgspec import UNSET
 
 from handlers.api import types
-from handlers.api.base import EPOCH, Call, Route, cursor_of, from_cursor, or_none, plain_time
+from handlers.api.base import EPOCH, Call, Id, Route, cursor_of, from_cursor, or_none, plain_time
 from handlers.api.problems import BadRequest
 from services.accounts import is_uuid
 from services.errors import NotFound
@@ -15,14 +15,14 @@ from services.realtime.events import Bot, Member, Room, timestamp
 
 
 def times_cursor(text: str) -> tuple[datetime, str] | None:
-    key = from_cursor(text, datetime, str)
+    key = from_cursor(text, datetime, Id)
     if key is None:
         return None
     try:
         at = plain_time(key[0])
     except OverflowError:
         at = EPOCH
-    if at == EPOCH or not is_uuid(key[1]):
+    if at == EPOCH:
         raise BadRequest("This cursor is not one that was given out.", "cursor")
     return at, key[1]
 
