@@ -598,6 +598,8 @@ class Generation:
             return [Lease(held=False)]
 
     async def _renew_allowances(self, answers: list[Answer]) -> None:
+        if not answers:
+            return
         for answer, allowance in zip(
             answers, await self._budgets.renew([answer.held for answer in answers]), strict=True
         ):

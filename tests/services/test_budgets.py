@@ -336,3 +336,23 @@ def test_a_models_own_price_goes_before_its_providers(tmp_path):
     assert prices.cost("demo", "demo", 5, 5) == 0
     assert prices.without(["openai:x", "anthropic:c1"]) == ["anthropic:c1"]
     assert load(None).currency == "USD"
+
+
+async def test_a_pod_that_makes_no_answer_asks_for_no_allowance(pods, model, monkeypatch):
+    monkeypatch.setattr("services.generation.BEAT_S", 0.01)
+    admin, ann, room, door = await talk(pods, model)
+    budgets, looked = ann.pod.services.budgets, []
+    await limit(admin, hard=100_000)
+    await known(ann.pod)
+    renew = budgets.renew
+
+    async def looking(held):
+        looked.append(len(held))
+        return await renew(held)
+
+    monkeypatch.setattr(budgets, "renew", looking)
+    await asyncio.sleep(0.3)
+    assert looked == []
+    model.default = lambda body: Script(("text", "하나 "), ("pause", 0.2), ("text", "둘"), ("usage", 1, 1))
+    assert (await ask(door, room))["status"] == "complete"
+    assert looked and set(looked) == {1}
